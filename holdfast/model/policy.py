@@ -18,7 +18,8 @@ class OnLoss(StrEnum):
     HOLD = "hold"
     """Nothing, but for what its gate does, if it has one: somebody is told."""
     RESTORE = "restore"
-    """Contents that the policy names are put in place, under its users."""
+    """Contents that the policy names are put in place, under its users; where there is a gate, a
+    copy takes the place of its legs."""
 
 
 LOSSES = (Cause.DEAD_MOUNT, Cause.READ_ONLY, Cause.HANG)
@@ -35,7 +36,8 @@ class Policy:
 
     on_loss: OnLoss = OnLoss.HOLD
     source: str = ""
-    """Container that the contents come from; empty: none."""
+    """Container that the contents come from; empty: none, and of a volume with a gate its newest
+    copy."""
     target: str = ""
     """Container that they are copied to; empty: an image beside the present one."""
     causes: tuple[Cause, ...] = (Cause.DEAD_MOUNT, Cause.READ_ONLY)
@@ -51,10 +53,6 @@ class Policy:
 
     def __post_init__(self) -> None:
         """Raise InvalidOption for what does not go together."""
-        if self.on_loss is OnLoss.RESTORE and not self.source:
-            raise InvalidOption(
-                "nothing says what is to be restored", "Add --from URL, e.g. --from file:/copy.img."
-            )
         if self.source and self.source == self.target:
             raise InvalidOption(
                 f"{self.source} cannot be both where contents come from and where they are put",

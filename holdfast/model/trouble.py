@@ -55,10 +55,10 @@ def _hold(report: VolumeReport, gate: GateReport) -> tuple[str, str]:
         words = f"its requests wait, on purpose: {gate.hold_reason}"
         return words, f"holdfast volume release {report.name}"
     what = "fail" if report.state is VolumeState.FAILED else "wait"
-    return (
-        f"its requests {what}: {gate.hold_reason}",
-        f"Bring the storage of a leg back; holdfast volume show {report.name} names them.",
-    )
+    mend = f"Bring the storage of a leg back; holdfast volume show {report.name} names them."
+    if gate.journal.get("mode") == "continuous":
+        mend += f" Where none will come back: holdfast copy promote {report.name}."
+    return f"its requests {what}: {gate.hold_reason}", mend
 
 
 def _history(gate: GateReport | None) -> str:

@@ -246,4 +246,5 @@ class VolumeReport:
     mounts: tuple[MountReport, ...] = ()
     """Every mount of an adopted volume, in all mount namespaces."""
     lost_by: Cause | None = None
-    """Of an adopted one whose storage does not take what is written: why."""
+    """Of an adopted one whose storage does not take what is written: why. `storage-lost`: of one
+    with a gate that holds requests because no leg is left."""

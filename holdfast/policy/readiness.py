@@ -52,7 +52,7 @@ def unready_copies(
         mend = f"holdfast history {name} --at DIRECTORY, then holdfast copy add; or copy remove."
         yield Evidence(name, "copies", words, mend, source=SOURCE)
         return
-    yield from _out_of_reach(name, complete, _stretches(journal))
+    yield from _out_of_reach(name, complete, stretches_of(journal))
 
 
 def _out_of_reach(
@@ -107,7 +107,7 @@ def in_words(decision: Decision, standing: PolicyStanding, *, is_lost: bool) -> 
     return f"it would not be restored by itself: {decision.reason}"
 
 
-def _stretches(journal: Mapping[str, object]) -> list[HistoryStretch]:
+def stretches_of(journal: Mapping[str, object]) -> list[HistoryStretch]:
     """As a gate shows them, in order."""
     shown = journal.get("history_stretches")
     return [HistoryStretch(**each) for each in shown] if isinstance(shown, list) else []

@@ -21,6 +21,9 @@ MOST_ATTEMPTS = 3
 RETRY_SECONDS = 600.0
 """After one that was refused or failed: what was in the way may have ended. After a death: none."""
 
+HELD_RETRY_SECONDS = 60.0
+"""The same where requests wait in a gate, which answers them with errors after ten minutes."""
+
 BEING_WRITTEN_SECONDS = 60.0
 """A source that was changed within that time may be a copy that is being made at this moment."""
 
@@ -46,6 +49,8 @@ class SourceSeen:
     """Since it was changed; None: cannot be told."""
     trouble: str = ""
     """Why it cannot be taken at all; empty: it can."""
+    mend: str = ""
+    """What to do about that; empty: the usual."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class LossSeen:
 
     volume: str
     has_gate: bool = False
+    """What is lost is every leg, then; a copy takes their place."""
     cause: Cause | None = None
     """Why its storage counts as lost; None: it does not."""
     lost_seconds: float = 0.0
@@ -86,14 +92,15 @@ def decide(seen: LossSeen, standing: PolicyStanding, now: float) -> Decision:
         if seen.is_busy:
             return Decision(Action.WAIT, "it is being restored")
         return Decision(Action.GO_ON, "whoever restored it died in the middle")
-    if policy.on_loss is OnLoss.HOLD or seen.has_gate:
-        return _nothing(seen, policy)
+    if policy.on_loss is OnLoss.HOLD:
+        return _nothing(seen)
     if attempt is not None and attempt.state is AttemptState.DONE:
-        words = f"it was restored by itself from {policy.source}, and nothing is set for the next"
-        return Decision(Action.REFUSE, f"{words} loss", _once_more(seen.volume))
+        source = policy.source or "a copy"
+        words = f"it was restored by itself from {source}, and nothing is set for the next"
+        return Decision(Action.REFUSE, f"{words} loss", _once_more(seen))
     if seen.cause is None:
         return Decision(Action.NOTHING, "its storage serves")
-    if seen.cause not in policy.causes:
+    if not seen.has_gate and seen.cause not in policy.causes:
         causes = ", ".join(policy.causes)
         return Decision(Action.NOTHING, f"its policy is for {causes}, not for {seen.cause}")
     if attempt is not None and attempt.number >= MOST_ATTEMPTS:
@@ -109,34 +116,38 @@ def _of_a_loss(seen: LossSeen, policy: Policy, attempt: Attempt | None, now: flo
         return Decision(Action.WAIT, f"its policy waits {policy.after_seconds:g} s")
     if attempt is not None and attempt.state is AttemptState.FAILED:
         passed = max(0.0, now - attempt.ended)  # the clock may have been set back
-        if passed < RETRY_SECONDS and now >= attempt.ended:
-            words = f"it is tried again {RETRY_SECONDS / 60:g} minutes after this"
+        seconds = HELD_RETRY_SECONDS if seen.has_gate else RETRY_SECONDS
+        if passed < seconds and now >= attempt.ended:
+            words = f"it is tried again {seconds / 60:g} minutes after this"
             return Decision(
                 Action.REFUSE, f"{attempt.words} ({words})", _after(attempt, seen.volume)
             )
-    refusal = _about_source(seen.source, policy, seen.volume)
+    refusal = _about_source(seen, policy)
     if refusal is not None:
         return refusal
     cause = f"its storage is lost ({seen.cause})"
-    return Decision(Action.RESTORE, f"{cause}, and its policy says: from {policy.source}")
+    source = policy.source or "its newest copy"
+    return Decision(Action.RESTORE, f"{cause}, and its policy says: from {source}")
 
 
-def _nothing(seen: LossSeen, policy: Policy) -> Decision:
+def _nothing(seen: LossSeen) -> Decision:
     if not seen.has_gate:
         return Decision(Action.NOTHING, "its policy is to hold")
     words = "its gate goes on with its legs and spares, and holds requests when none is left"
-    if policy.on_loss is OnLoss.RESTORE:
-        words += "; contents are restored by themselves on adopted volumes only"
     return Decision(Action.NOTHING, words)
 
 
-def _about_source(source: SourceSeen | None, policy: Policy, volume: str) -> Decision | None:
+def _about_source(seen: LossSeen, policy: Policy) -> Decision | None:
     """Why its contents cannot be taken; None: they can."""
+    source, volume = seen.source, seen.volume
     if source is None:
         return None
     if source.trouble:
-        mend = f"Bring it back, or: holdfast policy set {volume} --from URL"
-        return Decision(Action.REFUSE, f"{policy.source}: {source.trouble}", mend)
+        mend = source.mend or f"Bring it back, or: holdfast policy set {volume} --from URL"
+        words = f"{policy.source}: {source.trouble}" if policy.source else source.trouble
+        return Decision(Action.REFUSE, words, mend)
+    if seen.has_gate:  # its history makes a copy as new as the volume, or it is refused
+        return None
     age = source.age_seconds
     if age is not None and age < BEING_WRITTEN_SECONDS:
         words = f"{policy.source} was changed {age:.0f} s ago, and may still be being written"
@@ -158,7 +169,13 @@ def _after(attempt: Attempt, volume: str) -> str:
     return f"{attempt.mend.rstrip('.')}. Then: {again}" if attempt.mend else again
 
 
-def _once_more(volume: str) -> str:
+def _once_more(seen: LossSeen) -> str:
+    volume = seen.volume
+    if seen.has_gate:
+        return (
+            f"holdfast receipt list {volume}; then holdfast copy add {volume} URL, and holdfast"
+            f" policy set {volume} --on-loss restore, or --on-loss hold"
+        )
     return (
         f"holdfast receipt list {volume}; then holdfast policy set {volume} --on-loss restore"
         " --from URL --to URL, or --on-loss hold"

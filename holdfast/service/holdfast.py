@@ -106,7 +106,7 @@ class Holdfast:
         """What may happen to volumes unattended."""
         from holdfast.service.policies import Policies
 
-        return Policies(self._host, self.restorations)
+        return Policies(self._host, self.restorations, self.histories)
 
     @cached_property
     def alerts(self) -> Alerts:

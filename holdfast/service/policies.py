@@ -12,6 +12,7 @@ import logging
 import os
 import time
 import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,18 +21,20 @@ from typing import Any
 from holdfast.containers import image_behind, is_container_url, open_container, parse_container_url
 from holdfast.containers.trust import open_believed
 from holdfast.errors import (
-    HasGate,
     HoldfastError,
     InvalidOption,
     NoSuchReceipt,
     NotAttached,
 )
 from holdfast.late_dataclass import dataclass
+from holdfast.model.copy import VolumeCopy
 from holdfast.model.drill import LastDrill
+from holdfast.model.plan import Cause
 from holdfast.model.policy import Attempt, AttemptState, OnLoss, Policy, PolicyStanding
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import GATED, Volume, VolumeReport
+from holdfast.policy.promotable import source_seen
 from holdfast.policy.readiness import NO_DAEMON, START_DAEMON
 from holdfast.policy.unattended import (
     BEING_WRITTEN_SECONDS,
@@ -46,6 +49,7 @@ from holdfast.restoration.assessing.assess import Assessment
 from holdfast.restoration.assessing.plan import blockers
 from holdfast.restoration.performing.perform import perform
 from holdfast.restoration.storage.origin import origin_of_contents
+from holdfast.service.histories import Histories
 from holdfast.service.host import Host
 from holdfast.service.last_drills import last_drill
 from holdfast.service.requests import AssessRequest
@@ -53,6 +57,7 @@ from holdfast.service.responding import RespondRequest
 from holdfast.service.restorations import Restorations
 from holdfast.service.restore_request import RestoreRequest
 from holdfast.service.rights import need_root
+from holdfast.service.unattended_promotions import UnattendedPromotions
 from holdfast.system.children.expendable import in_expendable_child
 
 _log = logging.getLogger(__name__)
@@ -78,14 +83,16 @@ class PolicyReport:
     mend: str = ""
     last_drill: LastDrill | None = None
     """None: never, or it cannot be drilled."""
+    has_gate: bool = False
 
 
 class Policies:
     """Policies of this host's volumes."""
 
-    def __init__(self, host: Host, restorations: Restorations) -> None:
+    def __init__(self, host: Host, restorations: Restorations, histories: Histories) -> None:
         self._host = host
         self._restorations = restorations
+        self._gated = UnattendedPromotions(host, histories)
 
     def show(self, name: str) -> PolicyReport:
         """A volume's policy, and what would happen now. Changes nothing; blocks some seconds where
@@ -98,26 +105,21 @@ class Policies:
         if decision.action is Action.RESTORE and not watcher(self._host.settings.run_directory):
             why, mend = f"{why}; but {NO_DAEMON}", START_DAEMON
         last = last_drill(self._host.catalog, name)
-        return PolicyReport(
-            name, standing.policy, standing.attempt, decision.action, why, mend, last
-        )
+        has_gate = not volume.is_adopted
+        policy, attempt, would = standing.policy, standing.attempt, decision.action
+        return PolicyReport(name, policy, attempt, would, why, mend, last, has_gate)
 
     def set(self, name: str, **changes: Any) -> PolicyReport:
         """Change these fields of a volume's policy, and let it act again; durable on return.
 
         Waits for nobody, and is heeded from the daemon's next look on. Raises InvalidOption,
-        HasGate.
+        NoSuchCopy.
         """
         need_root()
         volume = self._host.volume(name)
         entries = self._host.catalog.policies
-        policy = _checked(replace(entries.of(name).policy, **changes))
-        if policy.on_loss is OnLoss.RESTORE and not volume.is_adopted:
-            raise HasGate(
-                f"{name} has a gate, which goes on by itself with its legs and spares: contents"
-                " are restored by themselves on adopted volumes only",
-                f"Give it a spare: holdfast leg add {name} URL --spare.",
-            )
+        policy = replace(entries.of(name).policy, **changes)
+        policy = _checked(policy) if volume.is_adopted else self._gated.checked(name, policy)
         entries.set(name, policy)
         return self.show(name)
 
@@ -128,7 +130,9 @@ class Policies:
         """
         need_root()
         name = request.volume
-        with self._host.turn(name, f"do what the policy of {name} says"):
+        doing = f"do what the policy of {name} says"
+        is_adopted = self._host.volume(name).is_adopted
+        with self._host.turn(name, doing) if is_adopted else self._gated.turn(name, doing):
             receipt = self._settled(name, reporter)
             if receipt is not None:
                 return receipt
@@ -148,6 +152,8 @@ class Policies:
 
     def _outlook(self, volume: Volume, standing: PolicyStanding) -> Decision:
         """What would be done now if the storage had been lost for long enough."""
+        if not volume.is_adopted:
+            return self._gated.outlook(volume, standing)
         policy, name = standing.policy, volume.name
         seen = self._seen(volume, policy, policy.after_seconds)
         if seen.cause is None:
@@ -170,7 +176,7 @@ class Policies:
 
     def _seen(self, volume: Volume, policy: Policy, lost_seconds: float) -> LossSeen:
         if not volume.is_adopted:
-            return LossSeen(volume.name, has_gate=True)
+            return self._gated.seen(volume, policy, lost_seconds)
         cause = self._host.report(volume).lost_by
         source = _source_seen(policy) if policy.source else None
         return LossSeen(volume.name, False, cause, lost_seconds, source=source)
@@ -183,8 +189,11 @@ class Policies:
         attempt = standing.attempt
         if attempt is not None and attempt.state is not AttemptState.RUNNING:
             attempt = None
+        receipt: Receipt | None = None
         try:
             self._restorations.settle(name, reporter)
+            if not self._host.volume(name).is_adopted:
+                receipt = self._gated.settled(name, attempt)
         except HoldfastError as error:
             attempt = attempt or self._begin(name, standing)
             self._end(name, attempt, AttemptState.FAILED, error.message, error.mend)
@@ -205,26 +214,37 @@ class Policies:
     def _restore(
         self, request: RespondRequest, standing: PolicyStanding, reporter: Reporter
     ) -> Receipt | None:
-        name, catalog = request.volume, self._host.catalog
+        name = request.volume
         attempt = self._begin(name, standing)
         try:
-            found = self._assessed(name, standing.policy)
-            words = request.evidence or found.facts.health.finding.found
-            cause = f"{found.plan.cause}: {_cut(words)} (unattended, as its policy says)"
-            receipt = perform(
-                self._host.settings,
-                catalog,
-                found,
-                reporter,
-                identifier=attempt.id,
-                cause=cause,
-            )
+            if self._host.volume(name).is_adopted:
+                receipt = self._perform(request, standing.policy, attempt, reporter)
+            else:
+                policy, words = standing.policy, _cut(request.evidence)
+                receipt = self._gated.carry_out(name, policy, attempt, words, reporter)
         except HoldfastError as error:
             self._end(name, attempt, AttemptState.FAILED, error.message, error.mend)
             self._keep_receipt(request, attempt, f"refused: {error.message}")
             raise
-        assert receipt is not None  # nobody is left to wait for another command
         self._end(name, attempt, AttemptState.DONE, receipt.outcome)
+        return receipt
+
+    def _perform(
+        self, request: RespondRequest, policy: Policy, attempt: Attempt, reporter: Reporter
+    ) -> Receipt:
+        """Of an adopted volume: its contents are replaced under its users."""
+        found = self._assessed(request.volume, policy)
+        words = request.evidence or found.facts.health.finding.found
+        cause = f"{found.plan.cause}: {_cut(words)} (unattended, as its policy says)"
+        receipt = perform(
+            self._host.settings,
+            self._host.catalog,
+            found,
+            reporter,
+            identifier=attempt.id,
+            cause=cause,
+        )
+        assert receipt is not None  # nobody is left to wait for another command
         return receipt
 
     def _refused(
@@ -271,18 +291,24 @@ class Policies:
         return self._restorations.assess(replace(asked, pause_budget_seconds=policy.pause_seconds))
 
 
-def would_refuse(report: VolumeReport, standing: PolicyStanding) -> Decision | None:
+def would_refuse(
+    report: VolumeReport, standing: PolicyStanding, copies: Sequence[VolumeCopy] = ()
+) -> Decision | None:
     """Why contents would not be taken if its storage were lost now; None: they would, as far as can
     be seen without an assessment, or what is in the way passes by itself.
 
-    Blocks some seconds where their storage hangs.
+    `copies`: of this host. Blocks some seconds where their storage hangs.
     """
     policy = standing.policy
-    source = _source_seen(policy)
-    if source.age_seconds is not None and source.age_seconds < BEING_WRITTEN_SECONDS:
-        return None
-    cause = report.lost_by or policy.causes[0]
     has_gate = report.kind == GATED
+    if has_gate:
+        mine = [each for each in copies if each.volume == report.name]
+        source, cause = source_seen(report, mine, policy.source), Cause.LOST
+    else:
+        source, cause = _source_seen(policy), policy.causes[0]
+        if source.age_seconds is not None and source.age_seconds < BEING_WRITTEN_SECONDS:
+            return None
+    cause = report.lost_by or cause
     seen = LossSeen(report.name, has_gate, cause, policy.after_seconds, source=source)
     decision = decide(seen, standing, time.time())
     return decision if decision.tells else None
@@ -299,6 +325,10 @@ def _cut(words: str) -> str:
 def _checked(policy: Policy) -> Policy:
     """The same with its URLs normalised. Raises InvalidUrl, InvalidOption."""
     source, target = policy.source, policy.target
+    if policy.on_loss is OnLoss.RESTORE and not source:
+        raise InvalidOption(
+            "nothing says what is to be restored", "Add --from URL, e.g. --from file:/copy.img."
+        )
     for option, url in (("--from", source), ("--to", target)):
         if url and not is_container_url(url):
             raise InvalidOption(

@@ -36,6 +36,7 @@ from holdfast.service.host import Host
 from holdfast.service.legs import as_reported
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
+from holdfast.volumes.report import legs_are_lost
 
 STRATEGY = "promote"
 
@@ -196,7 +197,7 @@ class Promotions:
                 f"leg {serving[0]['number']} of {name} serves: {serving[0]['url']}",
                 f"holdfast leg add {name} URL adds another one; holdfast clone shows a copy.",
             )
-        if shown["hold_reason"] and not shown["held_on_purpose"]:
+        if legs_are_lost(shown):
             return
         raise NotLost(
             f"{name} is not held for want of a leg: what is open of one still serves",
@@ -263,13 +264,16 @@ class Promotions:
         return there
 
     def _configuration(self, copy: VolumeCopy) -> GateConfiguration | None:
-        """What the volume has for legs, by its gate, or by what that left; None: it is no more.
-
-        Raises GateGone while the gate lives and does not answer.
-        """
-        settings, name = self._host.settings, copy.volume
+        """Of the volume that it is a copy of; None: that is no more. Raises as `configuration`."""
+        name = copy.volume
         if not self._host.knows(name) or self._host.volume(name).id != copy.volume_id:
             return None
+        return self.configuration(name)
+
+    def configuration(self, name: str) -> GateConfiguration:
+        """By the volume's gate, or by what that left. Raises GateGone while the gate lives and does
+        not answer, StorageFailed."""
+        settings = self._host.settings
         run_directory = settings.gate_run_directory(name)
         if gate_is_running(run_directory) or living_processes(run_directory):
             return self._host.gate(name).describe()

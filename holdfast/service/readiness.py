@@ -34,18 +34,18 @@ def unready(
     """What would not serve of these volumes. Blocks for some seconds where storage from which a
     policy restores hangs. Raises HoldfastError, OSError."""
     unfollowed = () if is_watched else _unfollowed(settings, reports)
+    copies, busy = _settled_copies(settings)
     return (
-        *_copies(settings, reports),
+        *_copies(copies, busy, reports),
         *unfollowed,
-        *_policies(catalog, reports, is_watched),
+        *_policies(catalog, copies, reports, is_watched=is_watched),
         *_drills(settings, catalog, reports, is_watched),
     )
 
 
-def _copies(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator[Evidence]:
-    if not (settings.state_directory / "copies").is_dir():
-        return
-    copies, busy = _settled_copies(settings)
+def _copies(
+    copies: Sequence[VolumeCopy], busy: frozenset[str], reports: Sequence[VolumeReport]
+) -> Iterator[Evidence]:
     for report in reports:
         yield from unready_copies(report, copies, at_work=f".copies-{report.name}" in busy)
 
@@ -75,6 +75,8 @@ def _drills(
 def _settled_copies(settings: Settings) -> tuple[list[VolumeCopy], frozenset[str]]:
     """The records, and at which of them somebody is at work; one that ended meanwhile is not
     called unfinished."""
+    if not (settings.state_directory / "copies").is_dir():
+        return [], frozenset()
     from holdfast.copies.records import CopyRecords
 
     records = CopyRecords(settings)
@@ -84,21 +86,27 @@ def _settled_copies(settings: Settings) -> tuple[list[VolumeCopy], frozenset[str
 
 
 def _policies(
-    catalog: Catalog, reports: Sequence[VolumeReport], is_watched: bool
+    catalog: Catalog,
+    copies: Sequence[VolumeCopy],
+    reports: Sequence[VolumeReport],
+    *,
+    is_watched: bool,
 ) -> Iterator[Evidence]:
     standings = catalog.policies.all()
     for report in reports:
         standing = standings.get(report.name)
         if standing is not None and standing.policy.on_loss is OnLoss.RESTORE:
             yield from unattended(report.name, is_watched=is_watched)
-            yield from _unable(report, standing)
+            yield from _unable(report, standing, copies)
 
 
-def _unable(report: VolumeReport, standing: PolicyStanding) -> Iterator[Evidence]:
+def _unable(
+    report: VolumeReport, standing: PolicyStanding, copies: Sequence[VolumeCopy]
+) -> Iterator[Evidence]:
     """What keeps it from being done, as far as can be seen without stopping anybody."""
     from holdfast.service.policies import would_refuse
 
-    decision = would_refuse(report, standing)
+    decision = would_refuse(report, standing, copies)
     if decision is not None:
         words = in_words(decision, standing, is_lost=report.lost_by is not None)
         yield Evidence(report.name, "policy", words, decision.mend, source=SOURCE)

@@ -6,6 +6,7 @@ when the gate is gone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +15,7 @@ from holdfast.errors import GateGone, HoldfastError
 from holdfast.gate.members.configuration import GateConfiguration, load_configuration
 from holdfast.gate.outside.client import GateClient
 from holdfast.gate.processes.remains import working_processes
+from holdfast.model.plan import Cause
 from holdfast.model.version import UNTOLD
 from holdfast.model.volume import (
     GateReport,
@@ -64,7 +66,14 @@ def report_volume(settings: Settings, volume: Volume) -> VolumeReport:
         reason=reason,
         mend=mend,
         wanted=volume.attached,
+        lost_by=Cause.LOST if shown and legs_are_lost(shown) else None,
     )
+
+
+def legs_are_lost(shown: Mapping[str, Any]) -> bool:
+    """Whether a gate, as it shows itself, holds requests because no leg is left."""
+    has_source = any(leg["state"] == LegState.IN_SYNC for leg in shown["legs"])
+    return bool(shown["hold_reason"]) and not shown["held_on_purpose"] and not has_source
 
 
 def _ask_gate(settings: Settings, name: str) -> dict[str, Any] | None:

@@ -20,10 +20,10 @@ _BLOCK_BYTES = 4096
 
 
 @contextmanager
-def own_disk(path: Path, image: Path) -> Iterator[None]:
+def own_disk(path: Path, image: Path, size_bytes: int = _IMAGE_BYTES) -> Iterator[None]:
     """An ext4 of its own on `image`, mounted at `path`; both are made."""
     with image.open("wb") as file:
-        file.truncate(_IMAGE_BYTES)
+        file.truncate(size_bytes)
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
     path.mkdir()
     mount_image(image, path)

@@ -19,7 +19,10 @@ from holdfast.copies.records import CopyRecords
 from holdfast.errors import HoldfastError, NotLost
 from holdfast.gate.outside.client import GateClient
 from holdfast.gate.runtime.shared_page import read_counters
-from holdfast.service import Holdfast
+from holdfast.model.plan import Cause
+from holdfast.model.policy import AttemptState, OnLoss
+from holdfast.policy.unattended import Action
+from holdfast.service import Holdfast, RespondRequest
 from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.copies.lost import SyncedWriter, lossy
@@ -139,3 +142,44 @@ def test_the_worker(settings: Settings, ram_directory: Path) -> None:  # noqa: F
         writer.go_on()
         assert not holdfast.histories.copies.show("shop")
     assert writer.error is None
+
+
+def test_by_itself(settings: Settings, ram_directory: Path) -> None:  # noqa: F811
+    """Jobs of the daemon: the next one finishes, and what they did is one attempt's receipt."""
+    request = RespondRequest("shop", 5.0, "its legs are gone")
+    with (
+        Holdfast(settings) as holdfast,
+        lossy(holdfast, ram_directory) as lost,
+        SyncedWriter(lost.mount / "blocks") as writer,
+    ):
+        holdfast.policies.set("shop", on_loss=OnLoss.RESTORE, after_seconds=1.0)
+        assert holdfast.policies.respond(request) is None, "a leg serves"
+        writer.go_on()
+        lost.lose()
+        lost.wait_until_held()
+        assert holdfast.show_volume("shop").lost_by is Cause.LOST
+        assert holdfast.policies.show("shop").would is Action.RESTORE
+        holdfast.close()
+        for at in (_BROUGHT_ON, _IS_A_LEG):
+            assert in_fork(partial(_respond, settings, at, request)).code == 9
+        receipt = holdfast.policies.respond(request)
+        assert receipt is not None and receipt.outcome.startswith(f"done: {lost.copy_url} is a leg")
+        attempt = holdfast.policies.show("shop").attempt
+        assert attempt is not None
+        assert (attempt.state, attempt.id, attempt.number) == (AttemptState.DONE, receipt.id, 2)
+        writer.go_on()
+        assert holdfast.policies.respond(request) is None
+        assert [each.id for each in holdfast.receipts("shop") if each.strategy == "promote"] == [
+            receipt.id
+        ]
+    assert writer.error is None
+
+
+_BROUGHT_ON, _IS_A_LEG = 5, 13
+"""Places of `_dying`: the history is applied; then, after what that left was undone, the gate has
+taken it in."""
+
+
+def _respond(settings: Settings, at: int, request: RespondRequest) -> None:  # noqa: F811
+    with _dying(at), Holdfast(settings) as holdfast:
+        holdfast.policies.respond(request)

@@ -43,14 +43,18 @@ def set_policy(
         typer.Option(
             "--on-loss",
             metavar="WAY",
-            help=f"{', '.join(OnLoss)}. Restoring puts contents of --from in its place.",
+            help=f"{', '.join(OnLoss)}. Restoring puts contents of --from in its place; of a volume"
+            " with a gate, a copy.",
             show_default=_AS_NOW,
         ),
     ] = None,
     source: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="URL", help="A container with the contents.", show_default=_AS_NOW
+            "--from",
+            metavar="URL",
+            help='A container with the contents; with a gate a copy, "": the newest.',
+            show_default=_AS_NOW,
         ),
     ] = None,
     target: Annotated[
@@ -146,7 +150,12 @@ def _print(found: PolicyReport, as_json: bool) -> None:
         return
     policy, attempt = found.policy, found.attempt
     pairs = [("volume", found.volume), ("on loss", str(policy.on_loss))]
-    if policy.source:
+    if found.has_gate and policy.on_loss is OnLoss.RESTORE:
+        pairs += [
+            ("from", policy.source or "its newest copy"),
+            ("after", f"{policy.after_seconds:g} s"),
+        ]
+    elif policy.source:
         pairs += [
             ("from", policy.source),
             ("to", policy.target or "an image beside the present one"),

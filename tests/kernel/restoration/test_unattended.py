@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.errors import Blocked, HasGate, InvalidOption
+from holdfast.errors import Blocked, InvalidOption, NoSuchCopy
 from holdfast.model.policy import AttemptState, OnLoss
 from holdfast.model.reporter import Reporter
 from holdfast.policy.unattended import Action
@@ -115,12 +115,14 @@ def test_what_cannot_be_is_refused(settings: Settings, ram_directory: Path) -> N
     with Holdfast(settings) as holdfast:
         holdfast.create_volume(wanted)
         try:
-            with pytest.raises(HasGate):
+            with pytest.raises(NoSuchCopy):
                 holdfast.policies.set("shop", on_loss=OnLoss.RESTORE, source="file:/x.img")
             with pytest.raises(InvalidOption):
-                holdfast.policies.set("shop", source="/a/directory")
-            with pytest.raises(InvalidOption):
-                holdfast.policies.set("shop", on_loss=OnLoss.RESTORE)
+                holdfast.policies.set("shop", target="file:/x.img")
+            with pytest.raises(InvalidOption, match="answers with errors"):
+                holdfast.policies.set("shop", on_loss=OnLoss.RESTORE, after_seconds=600.0)
             assert "its gate" in holdfast.policies.show("shop").why
+            found = holdfast.policies.set("shop", on_loss=OnLoss.RESTORE)
+            assert found.would is Action.REFUSE and "holdfast history shop" in found.mend
         finally:
             holdfast.delete_volume("shop")

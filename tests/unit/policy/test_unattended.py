@@ -19,6 +19,7 @@ from holdfast.model.policy import (
     PolicyStanding,
 )
 from holdfast.policy.unattended import (
+    HELD_RETRY_SECONDS,
     MOST_ATTEMPTS,
     RETRY_SECONDS,
     Action,
@@ -57,7 +58,6 @@ def test_lost_storage_is_restored() -> None:
     [
         (LOST, Policy(), None, Action.NOTHING, "hold"),
         (replace(LOST, has_gate=True), Policy(), None, Action.NOTHING, "its gate"),
-        (replace(LOST, has_gate=True), POLICY, None, Action.NOTHING, "adopted volumes only"),
         (replace(LOST, cause=None), POLICY, None, Action.NOTHING, "serves"),
         (replace(LOST, cause=Cause.HANG), POLICY, None, Action.NOTHING, "not for hang"),
         (replace(LOST, is_busy=True), POLICY, None, Action.WAIT, "at work"),
@@ -110,7 +110,6 @@ def test_attempts_end(ends: list[AttemptState], gaps: list[float]) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"source": ""},
         {"target": "file:/copies/x.img"},
         {"causes": ()},
         {"causes": (Cause.PLANNED,)},
@@ -124,6 +123,27 @@ def test_what_does_not_go_together_is_refused(changes: dict[str, object]) -> Non
     with pytest.raises(InvalidOption) as found:
         replace(POLICY, **changes)  # type: ignore[arg-type]
     assert found.value.mend
+
+
+GATED = replace(LOST, has_gate=True, cause=Cause.LOST, source=SourceSeen())
+OF_COPIES = Policy(OnLoss.RESTORE)
+
+
+def test_every_leg_is_lost() -> None:
+    """Its causes are those of mounts, and its history makes a copy as new as the volume."""
+    found = decided(GATED, OF_COPIES)
+    assert found.action is Action.RESTORE and "newest copy" in found.reason
+    assert decided(replace(GATED, lost_seconds=29.0), OF_COPIES).action is Action.WAIT
+    assert decided(replace(GATED, cause=None), OF_COPIES).action is Action.NOTHING
+    lacking = replace(GATED, source=SourceSeen(trouble="it has no copy", mend="copy add"))
+    found = decided(lacking, OF_COPIES)
+    assert (found.action, found.reason, found.mend) == (
+        Action.REFUSE, "it has no copy", "copy add")  # fmt: skip
+    soon = replace(FAILED, ended=NOW - HELD_RETRY_SECONDS)
+    assert decided(GATED, OF_COPIES, soon).action is Action.RESTORE
+    assert decided(LOST, POLICY, soon).action is Action.REFUSE
+    done = decided(GATED, OF_COPIES, replace(FAILED, state=AttemptState.DONE))
+    assert done.action is Action.REFUSE and "copy add" in done.mend
 
 
 def test_a_hang_counts_only_when_that_is_said() -> None:
