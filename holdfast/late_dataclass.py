@@ -1,23 +1,23 @@
 """`dataclass`, as the standard library has it, but for when its methods are made.
 
 The library writes up to six methods for each class and compiles them, more than a millisecond; a
-command loads a hundred classes and makes instances of a dozen. Here all methods but one are made
-without compiling anything, and `__init__` is written and compiled when the first instance is made:
+command loads a hundred classes and makes instances of a dozen. Here `__init__`, `__eq__` and
+`__hash__` are written and compiled when they are called first, and the others need no text:
 docs/decisions/0077-dataclasses-made-late.md.
 
-Invariant: a class has everything but its own `__init__` from the beginning, and gets that in one
-store; so threads, forks, exceptions out of signal handlers, and instances that come without
-`__init__` (pickle, `model.bounded`) never meet half a class. `fields`, `replace`, `asdict` and
-whoever asks these find what the library would have told them. To mypy it is the library's own.
+Invariant: a class can everything from the beginning, and what stands for a method puts the real one
+into its own place by one store; so threads, forks, exceptions out of signal handlers, and instances
+that come without `__init__` (pickle, `model.bounded`) never meet half a class. `fields`, `replace`,
+`asdict` and whoever asks these find what the library would have told them. To mypy it is the
+library's own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, FrozenInstanceError, fields
+from dataclasses import MISSING, FrozenInstanceError, fields
 from functools import partial
-from operator import attrgetter
 from reprlib import recursive_repr
 from typing import TYPE_CHECKING, Any
 
@@ -38,34 +38,32 @@ def _completed(kind: Any, *, frozen: bool = False, eq: bool = True, kw_only: boo
     dataclasses.dataclass(init=False, repr=False, eq=False, kw_only=kw_only)(kind)
     found = fields(kind)
     if "__init__" not in own:
-        kind.__init__ = _first_init(kind, frozen)
+        kind.__init__ = _late(kind, "__init__", partial(_written_init, kind, frozen))
     if "__repr__" not in own:
         kind.__repr__ = _repr
     if eq and "__eq__" not in own:
-        kind.__eq__ = _eq([each.name for each in found if each.compare])
+        kind.__eq__ = _late(kind, "__eq__", partial(_written_eq, kind))
     if eq and "__hash__" not in own:
-        hashed = [each.name for each in found if _is_hashed(each)]
-        kind.__hash__ = _hash(hashed) if frozen else None
+        kind.__hash__ = _late(kind, "__hash__", partial(_written_hash, kind)) if frozen else None
     if frozen:
         kind.__setattr__, kind.__delattr__ = _refusing(kind, {each.name for each in found})
     return kind
 
 
-def _first_init(kind: type, frozen: bool) -> Callable[..., None]:
-    """An `__init__` that puts the real one into its own place. Threads may both do so."""
+def _late(kind: type, name: str, write: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    """A method that puts the real one into its own place. Threads may both do so."""
 
-    def __init__(self: object, /, *values: object, **named: object) -> None:  # noqa: N807
-        real = _written_init(kind, frozen)
-        kind.__init__ = real  # type: ignore[misc]
-        real(self, *values, **named)
+    def first(self: object, /, *values: object, **named: object) -> Any:
+        real = write()
+        setattr(kind, name, real)
+        return real(self, *values, **named)
 
-    return __init__
+    return first
 
 
-def _written_init(kind: type, frozen: bool) -> Callable[..., None]:
-    """The text of `__init__`, compiled. Its names for what is not a field begin with two lines."""
-    known: dict[str, Any] = {"__name__": kind.__module__, "__set": object.__setattr__}
-    known["__none_given"] = MISSING
+def _written_init(kind: type, frozen: bool) -> Callable[..., Any]:
+    """Its names for what is not a field begin with two lines."""
+    known: dict[str, Any] = {"__set": object.__setattr__, "__none_given": MISSING}
     parameters, by_name, lines = ["self"], ["*"], []
     for each in fields(kind):
         name = value = each.name
@@ -86,45 +84,41 @@ def _written_init(kind: type, frozen: bool) -> Callable[..., None]:
         lines.append("self.__post_init__()")
     if len(by_name) > 1:
         parameters += by_name
-    exec(f"def __init__({', '.join(parameters)}):\n  " + "\n  ".join(lines or ["pass"]), known)
-    init: Callable[..., None] = known["__init__"]
-    init.__qualname__ = f"{kind.__qualname__}.__init__"
-    return init
+    text = f"def __init__({', '.join(parameters)}):\n  " + "\n  ".join(lines or ["pass"])
+    return _compiled(kind, "__init__", text, known)
+
+
+def _written_eq(kind: type) -> Callable[..., Any]:
+    names = [each.name for each in fields(kind) if each.compare]
+    text = f"""def __eq__(self, other):
+  if type(other) is not type(self):
+    return NotImplemented
+  return {_values(names, "self")} == {_values(names, "other")}"""
+    return _compiled(kind, "__eq__", text, {})
+
+
+def _written_hash(kind: type) -> Callable[..., Any]:
+    names = [e.name for e in fields(kind) if (e.compare if e.hash is None else e.hash)]
+    text = f"def __hash__(self):\n  return hash({_values(names, 'self')})"
+    return _compiled(kind, "__hash__", text, {})
+
+
+def _values(names: Sequence[str], whose: str) -> str:
+    """A tuple of these attributes, as text."""
+    return f"({''.join(f'{whose}.{name}, ' for name in names)})"
+
+
+def _compiled(kind: type, name: str, text: str, known: dict[str, Any]) -> Callable[..., Any]:
+    exec(text, known | {"__name__": kind.__module__}, found := dict[str, Any]())
+    method: Callable[..., Any] = found[name]
+    method.__qualname__ = f"{kind.__qualname__}.{name}"
+    return method
 
 
 @recursive_repr()
 def _repr(self: Any) -> str:
     shown = (f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if each.repr)
     return f"{type(self).__qualname__}({', '.join(shown)})"
-
-
-def _eq(names: Sequence[str]) -> Callable[[Any, Any], Any]:
-    values = _values(names)
-
-    def __eq__(self: Any, other: Any) -> Any:  # noqa: N807
-        return values(self) == values(other) if type(other) is type(self) else NotImplemented
-
-    return __eq__
-
-
-def _hash(names: Sequence[str]) -> Callable[[Any], int]:
-    values = _values(names)
-
-    def __hash__(self: Any) -> int:  # noqa: N807
-        return hash(values(self))
-
-    return __hash__
-
-
-def _values(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """What reads these attributes, as a tuple."""
-    if len(names) > 1:
-        return attrgetter(*names)
-    return lambda each: tuple(getattr(each, name) for name in names)
-
-
-def _is_hashed(each: Field[Any]) -> bool:
-    return each.compare if each.hash is None else each.hash
 
 
 def _refusing(kind: Any, names: set[str]) -> tuple[Callable[..., None], Callable[..., None]]:
