@@ -160,11 +160,14 @@ class Clones:
         reporter: Reporter = SILENT,
         check: Callable[[Volume], None] = lambda volume: None,
         image: str = "",
+        *,
+        careful: bool = False,
     ) -> Iterator[View]:
         """An image of a volume as it was, for as long as this lasts.
 
         `check` raises where the volume is not the one that is meant. `image`: its URL; empty:
-        beside the copy. Raises what `plan` does. An image that cannot be removed is told, and left
+        beside the copy. `careful`: no disk is filled for it; what may not fit is not begun.
+        Raises what `plan` does. An image that cannot be removed is told, and left
         to `recover`.
         """
         need_root()
@@ -180,7 +183,7 @@ class Clones:
             half = _half(plan, volume, VIEW, "")
             self._copies.records.save(half)
             try:
-                half = self._fill(half, plan, reporter)
+                half = self._fill(half, plan, reporter, careful=careful)
                 kind = volume.mount.filesystem
                 yield View(half, kind, options_of_image(kind, "nosuid,nodev,noexec"), plan)
             finally:
@@ -295,7 +298,9 @@ class Clones:
             mend = f"{error.mend} Points: holdfast point list {name}."
             raise InvalidOption(error.message, mend) from error
 
-    def _fill(self, half: VolumeCopy, plan: ClonePlan, reporter: Reporter) -> VolumeCopy:
+    def _fill(
+        self, half: VolumeCopy, plan: ClonePlan, reporter: Reporter, *, careful: bool = False
+    ) -> VolumeCopy:
         """Make the image, and bring it to the moment."""
         _, _, history = self._copies.kept(half.volume)
         path, identity = Path(history.directory), volume_in_history(half.volume_id)
@@ -303,6 +308,9 @@ class Clones:
         reporter.say("duplicate the copy")
         carried_out(partial(tasks.duplicate, plan.copy, half), reporter, half.url)
         reporter.say("apply the history")
+        if careful:
+            most_bytes = min(plan.history_bytes, half.size_bytes)
+            in_expendable_child(partial(images.check_room, half.url, most_bytes), doing=half.url)
         apply = partial(tasks.bring, half, path, identity, (plan.position, half.size_bytes))
         carried_out(apply, reporter, half.url)
         return half

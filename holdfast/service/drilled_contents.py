@@ -84,7 +84,8 @@ def _as_it_was(
     if not request.to:
         place_beside(volume, volume.id)  # before an image is made for nothing
     course.subject = f"{name} as it was at {request.at}" if request.at else f"{name} as it is now"
-    with clones.hidden(name, request.at or "now", reporter, image=request.image) as view:
+    at = request.at or "now"
+    with clones.hidden(name, at, reporter, image=request.image, careful=True) as view:
         plan = view.plan
         allocated = partial(images.allocated_bytes, image_url(Path(view.image)))
         course.weigh("duplicate the copy", in_expendable_child(allocated, doing=view.image))

@@ -73,7 +73,7 @@ def asleep(seconds: str) -> bool:
 @contextmanager
 def small_disk(place: Path) -> Iterator[Path]:
     place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "small", place], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "small", place], check=True)
     try:
         yield place
     finally:
@@ -102,6 +102,7 @@ def test_of_a_volume_with_a_history(
         holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
         copy = holdfast.histories.copies.add("shop", f"file:{ram_directory}/copy.img")
         (mount / "kept").write_text("dear")
+        (mount / "large").write_bytes(os.urandom(4 << 20))
         subprocess.run(["sync", "--file-system", mount], check=True)
         before = names()
         assert last_drill(holdfast.catalog, "shop") is None
@@ -134,7 +135,8 @@ def test_of_a_volume_with_a_history(
         last = last_drill(holdfast.catalog, "shop")
         assert last is not None and (last.receipt, last.worked) == (late.id, False)
         with small_disk(disk_directory / "small") as small:
-            assert "are free" in drill(image=f"file:{small}/x.img").outcome
+            full = drill(image=f"file:{small}/x.img").outcome
+            assert "apply the history: " in full and "are free" in full
             assert not list(small.iterdir())
         theirs = program(disk_directory, "theirs", FAIL, mode=0o777)
         for check, error in ((theirs, Untrusted), ("/run/x", InvalidOption), ("/x", InvalidOption)):
