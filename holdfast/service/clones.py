@@ -57,7 +57,7 @@ _MOUNT_SECONDS = 60.0
 """As mountpoints.private_mount.REMOUNT_SECONDS: the file system's journal is replayed."""
 
 
-class Way(NamedTuple):
+class WayThere(NamedTuple):
     """How a moment is reached."""
 
     copy: VolumeCopy
@@ -207,12 +207,12 @@ class Clones:
             mend = "holdfast recover removes it, when that can be."
             reporter.find(Finding(half.url, Verdict.LIMITED, f"stays for now: {error}", "", mend))
 
-    def way(self, name: str, when: str, reporter: Reporter = SILENT) -> Way:
+    def way(self, name: str, when: str, reporter: Reporter = SILENT) -> WayThere:
         """How that moment is reached. Reads the history, changes nothing. Raises what `plan`
         does."""
         return self.way_to(self.asked(name, when), reporter)
 
-    def way_to(self, asked: AskedMoment, reporter: Reporter = SILENT) -> Way:
+    def way_to(self, asked: AskedMoment, reporter: Reporter = SILENT) -> WayThere:
         """As `way`."""
         name = asked.name
         path, identity = Path(asked.place.directory), volume_in_history(asked.volume_id)
@@ -239,7 +239,7 @@ class Clones:
             partial(tasks.find_way, path, identity, target, bases), reporter, str(path)
         )
         copy = next(each for each in reversed(copies) if each.position == found.base)
-        return Way(copy, target, found.newest_ns / 1e9 if found.newest_ns else None)
+        return WayThere(copy, target, found.newest_ns / 1e9 if found.newest_ns else None)
 
     def asked(self, name: str, when: str) -> AskedMoment:
         """What is known of a moment before the history is read; `10m ago` is counted from here.

@@ -25,7 +25,7 @@ from holdfast.model.source import NOTHING_KNOWN, Source
 from holdfast.model.volume import check_name
 from holdfast.restoration.assessing.assess import Assessment, refuse
 from holdfast.restoration.storage.origin import contents_as_they_are
-from holdfast.service.clones import Way
+from holdfast.service.clones import WayThere
 from holdfast.service.holdfast import Holdfast
 from holdfast.service.restore_request import RestoreRequest
 from holdfast.service.undoing import left_by_the_last
@@ -127,7 +127,7 @@ def _named(holdfast: Holdfast, request: RestoreRequest) -> tuple[RestoreRequest,
     )
 
 
-def _about(way: Way) -> tuple[Finding, ...]:
+def _about(way: WayThere) -> tuple[Finding, ...]:
     written = "nothing was written between that and the copy"
     if way.written is not None:
         written = f"the last write before it was at {in_full(way.written)}"
