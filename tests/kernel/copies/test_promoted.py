@@ -77,7 +77,9 @@ def test_what_is_lacking_is_found_out(holdfast: Holdfast, ram_directory: Path) -
     history, away = ram_directory / "history", ram_directory / "away"
     with lossy(holdfast, ram_directory) as lost, SyncedWriter(lost.mount / "blocks") as writer:
         writer.go_on()
-        history.rename(away)  # it fails from now on, and the gate's memory holds 32 MiB
+        history.rename(away)
+        wait_until(lambda: holdfast.histories.show("shop").state == "fails")
+        # The gate's memory holds 32 MiB.
         for number in range(48):
             with (lost.mount / f"much-{number % 4}").open("wb") as file:
                 file.write(os.urandom(1 << 20))
