@@ -39,6 +39,8 @@ document.addEventListener("input", (event) => {
   if (event.target.id === "moment") chooseMoment(event.target);
 });
 
+const short = (number) => number.toFixed(number < 10 ? 2 : 0);
+
 // Curves: differences of counters that the server tells every second.
 class Curves {
   constructor() {
@@ -88,7 +90,7 @@ class Curves {
     this.time.setData([this.at, this.latency]);
     const last = this.at.length - 1, wait = this.latency[last];
     document.getElementById("throughput-now").textContent =
-      `${this.read[last].toFixed(1)} / ${this.written[last].toFixed(1)}`;
+      `${short(this.read[last])} / ${short(this.written[last])}`;
     document.getElementById("latency-now").textContent =
       now.held ? `${now.in_flight} wait` : wait === null ? "idle" : `${wait.toFixed(2)} ms`;
   }
