@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -35,18 +35,26 @@ MOST_RECEIPT_BYTES = 8 << 20
 that is too long is none."""
 
 
-def _as_values(shown: Shown) -> dict[str, Any]:
-    report, troubles = shown
-    return {**asdict(report), "troubles": [asdict(each) for each in troubles]}
+def _as_values(holdfast: Holdfast, shown: Sequence[Shown]) -> list[dict[str, Any]]:
+    copies = shown_copies(holdfast, [report for report, _ in shown])
+    return [
+        {
+            **asdict(report),
+            "troubles": [asdict(each) for each in troubles],
+            "copies": [each.as_json() for each in copies.get(report.name, ())],
+        }
+        for report, troubles in shown
+    ]
 
 
 def _volumes(holdfast: Holdfast, unhealthy: bool = False) -> list[dict[str, Any]]:
-    return [_as_values(each) for each in shown_volumes(holdfast, None) if each[1] or not unhealthy]
+    shown = shown_volumes(holdfast, None)
+    return _as_values(holdfast, [each for each in shown if each[1] or not unhealthy])
 
 
 def _volume(holdfast: Holdfast, name: str) -> dict[str, Any]:
-    (shown,) = shown_volumes(holdfast, check_name(name))
-    return _as_values(shown)
+    (volume,) = _as_values(holdfast, shown_volumes(holdfast, check_name(name)))
+    return volume
 
 
 def _troubles(holdfast: Holdfast) -> list[dict[str, Any]]:
@@ -134,11 +142,10 @@ def _doctor(holdfast: Holdfast) -> dict[str, Any]:
 
 
 def _figures(holdfast: Holdfast) -> dict[str, Any]:
-    shown = shown_volumes(holdfast, None)
-    copies = shown_copies(holdfast, [report for report, _ in shown])
+    volumes = _volumes(holdfast)
     return {
-        "volumes": [_as_values(each) for each in shown],
-        "copies": {name: [each.as_json() for each in found] for name, found in copies.items()},
+        "volumes": volumes,
+        "copies": {each["name"]: each["copies"] for each in volumes},
         "watches": _is_watched(holdfast),
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding
+from holdfast.model.following import FollowingReport
 from holdfast.model.trouble import Trouble
 from holdfast.model.volume import VolumeReport
 
@@ -16,6 +17,8 @@ class ShownVolume(VolumeReport):
 
     troubles: tuple[Trouble, ...] = ()
     """Gravest first; also what the daemon sees."""
+    copies: tuple[FollowingReport, ...] = ()
+    """How well those copies of it that follow do so."""
 
 
 @dataclass(frozen=True)
