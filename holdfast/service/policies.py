@@ -285,7 +285,10 @@ class Policies:
 
     def _assessed(self, name: str, policy: Policy) -> Assessment:
         restoring = RestoreRequest(
-            name, policy.source, policy.target, deadline_seconds=policy.deadline_seconds
+            name,
+            policy.source,
+            policy.target if policy.source else "",
+            deadline_seconds=policy.deadline_seconds,
         )
         asked: AssessRequest = restoring.as_assess_request()
         return self._restorations.assess(replace(asked, pause_budget_seconds=policy.pause_seconds))

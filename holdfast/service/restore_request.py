@@ -51,7 +51,7 @@ class RestoreRequest(OperationRequest[Receipt | None]):
             )
         if self.more_urls and not self.to:
             raise InvalidOption("further legs were named, and no first one", "Name it with --to.")
-        if (self.more_urls or self.history) and not self.has_other_contents:
+        if (self.to or self.history) and not self.has_other_contents:
             raise InvalidOption(
                 "other storage was named, and no other contents",
                 "Say which: --at WHEN, --from SOURCE or --undo.",

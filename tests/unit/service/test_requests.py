@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from holdfast.errors import InvalidName, InvalidOption, InvalidUrl
+from holdfast.errors import Blocked, InvalidName, InvalidOption, InvalidUrl
 from holdfast.model.volume import JournalMode
 from holdfast.service.requests import NewVolume
+from holdfast.service.restore_request import RestoreRequest
 
 WISH = NewVolume("bank", 1 << 30, "/srv/bank", leg_urls=("file:///a//1.img",))
 
@@ -47,3 +49,26 @@ def test_what_cannot_be_meant_is_refused(
 ) -> None:
     with pytest.raises(error):
         replace(WISH, **changed).as_volume()
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"to": "file:/new.img"},  # taken for nothing, a broken mount would be mounted anew
+        {"history": "/history"},
+        {"at": "now", "more_urls": ("file:/new.img",)},
+        {"at": "now", "contents": "/older"},
+        {"at": "now", "undo": True},
+        {"contents": "/older", "undo": True},
+    ],
+)
+def test_a_restore_that_contradicts_itself_is_refused(asked: dict[str, Any]) -> None:
+    with pytest.raises(InvalidOption):
+        RestoreRequest("shop", **asked)
+
+
+def test_another_volume_of_that_name_is_not_what_was_looked_at() -> None:
+    request = RestoreRequest("shop", at="now", volume_id="then")
+    request.check_still(replace(WISH.as_volume(), id="then"))
+    with pytest.raises(Blocked, match="other storage"):
+        request.check_still(WISH.as_volume())
