@@ -111,10 +111,14 @@ def test_an_image_that_is_not_what_was_made_is_not_taken(
         others.rename(view())
 
     fill = Clones._fill
+
+    def truncated(*given: Any, **named: Any) -> VolumeCopy:
+        found = fill(*given, **named)
+        os.truncate(view(), 1 << 20)
+        return found
+
     with monkeypatch.context() as patched:
-        patched.setattr(
-            Clones, "_fill", lambda *given: (fill(*given), os.truncate(view(), 1 << 20))[0]
-        )
+        patched.setattr(Clones, "_fill", truncated)
         with pytest.raises(Untrusted, match="truncated"):
             perform(holdfast, RestoreRequest("shop", at="now"))
     assert not list((ram_directory / "copies").glob(".view-*"))
