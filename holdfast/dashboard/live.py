@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import field
 from http import HTTPStatus
@@ -24,6 +25,9 @@ MOST_STREAMS = 48
 
 HEARTBEAT_SECONDS = 15.0
 """Between signs of life, by which it is seen that nobody looks any more."""
+
+_LINE_END = re.compile("\r\n|[\r\n]")
+"""Of the protocol, and no others."""
 
 _ALL = 0
 """For `Seats`, which counts by user: everybody here is one."""
@@ -91,5 +95,5 @@ async def _told(
 
 def event_text(data: str, kind: str = "") -> str:
     """One event, as it goes over the line; without a kind it takes the place of the part."""
-    lines = "".join(f"data: {line}\n" for line in data.splitlines())
+    lines = "".join(f"data: {line}\n" for line in _LINE_END.split(data))
     return f"event: {kind}\n{lines}\n" if kind else f"{lines}\n"

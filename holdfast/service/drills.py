@@ -170,7 +170,7 @@ def _look_at(ready: Ready, volume: Volume, request: DrillRequest, course: Course
         end = in_expendable_child(work, seconds, f"the check {words[0]}")
     except OSError as error:
         raise CommandFailed(f"{words[0]} cannot be run: {error.strerror}") from error
-    course.said = end.said.splitlines()
+    course.said = end.said.rstrip("\n").split("\n") if end.said else []
     if end.status is None:
         raise CommandFailed(
             f"{words[0]} did not end in {request.check_seconds:g} s{_told(end)}",
@@ -190,7 +190,7 @@ def _told(end: CommandEnd) -> str:
 
 def _end_of(words: str) -> str:
     """The last lines of what a program said, as one."""
-    lines = [each.strip() for each in words.splitlines() if each.strip()]
+    lines = [each.strip() for each in words.split("\n") if each.strip()]
     return "; ".join(lines)[-_MOST_WORDS:]
 
 

@@ -11,7 +11,7 @@ def io_pressure() -> float:
     """Percent of the last minute in which somebody waited for storage; 0 where the kernel does not
     say."""
     try:
-        some = _IO.read_text().splitlines()[0]
+        some = _IO.read_text().partition("\n")[0]
         words = dict(word.partition("=")[::2] for word in some.split())
         return float(words["avg60"])
     except (OSError, ValueError, KeyError, IndexError):
