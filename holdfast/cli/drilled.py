@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from holdfast.model.receipt import Receipt
     from holdfast.policy.drill_schedules import DrillSchedule
 
-SHOWN_BY_TABLE = frozenset({"phases", "predicted_pause_ms", "last_pause"})
-"""Details that are in the table of a drill."""
+SHOWN_BY_TABLE = frozenset({"phases", "predicted_pause_ms", "last_pause", "volume_id"})
+"""Details that are in the table of a drill, or for programs."""
 
 _UNKNOWN = "-"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from holdfast.config import Settings
-from holdfast.errors import NewerVersion, StateFailed
+from holdfast.errors import InvalidOption, NewerVersion, StateFailed
 from holdfast.model.bounded import (
     FIRST_VERSION,
     NewerFormat,
@@ -60,13 +60,15 @@ class _Records(Generic[Kept]):
         return [each for each in self.all() if each.volume == volume]
 
     def save(self, record: Kept) -> None:
-        """Durable on return. Raises OSError, Untrusted."""
+        """Durable on return. Raises OSError, Untrusted, InvalidOption for what is too long."""
         own_directory(self._directory)
         values = asdict(record)
         is_of_the_first = not values.get(_OF_THE_SECOND)
         if is_of_the_first:
             values.pop(_OF_THE_SECOND, None)
         text = json.dumps(with_version(values, FIRST_VERSION if is_of_the_first else VERSION))
+        if len(text) > _MOST_BYTES:
+            raise InvalidOption(f"{self._subject} would be too long", "Use shorter words.")
         replace_durably(self._path(record), text)
 
     def remove(self, record: Kept) -> None:

@@ -22,6 +22,11 @@ SHORTEST_SECONDS = 3600.0
 LATE_SHARE = 0.25
 """Of its interval, for which one that is due waits for a quiet time; then it is begun."""
 
+UNREADABLE_MEND = (
+    "Move drills/schedules.json in the state directory away, and say again:"
+    " holdfast drill NAME --every TIME"
+)
+
 _MOST_BYTES = 4 << 20
 """A thousand volumes with a command of a page each."""
 

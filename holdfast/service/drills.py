@@ -29,15 +29,16 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import Volume
 from holdfast.mountpoints.private_command import EMPTY, CommandEnd, PrivatePlace, run_on
-from holdfast.policy.drill_schedules import DrillSchedule, set_schedule
+from holdfast.policy.drill_schedules import UNREADABLE_MEND, DrillSchedule, set_schedule
 from holdfast.restoration.storage.origin import options_of_contents
+from holdfast.service.copies import check_place
 from holdfast.service.course import Course
 from holdfast.service.drilled_contents import Ready, contents_of
 from holdfast.service.drilling import EXAMPLE, DrillRequest
 from holdfast.service.holdfast import Holdfast
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
-from holdfast.system.files.programs import ENVIRONMENT, judge_program
+from holdfast.system.files.programs import ENVIRONMENT, check_program
 from holdfast.system.mounts.mount_table import is_under
 from holdfast.system.storage.filesystem import check_filesystem, kind_of
 
@@ -64,6 +65,8 @@ def drill(holdfast: Holdfast, request: DrillRequest, reporter: Reporter = SILENT
     volume = holdfast.catalog.volume(request.volume)
     if request.check_words:
         _judge(request.check_words)
+    if request.image:
+        _check_image(holdfast, volume, request.image)
     course = Course(reporter)
     failure: HoldfastError | None = None
     found: dict[str, Any] = {}
@@ -82,6 +85,7 @@ def drill(holdfast: Holdfast, request: DrillRequest, reporter: Reporter = SILENT
         failure = error
     course.end(failed=failure is not None)
     more = {
+        "volume_id": volume.id,
         "contents": course.made_from,
         **found,
         "last_pause": _last_pause(holdfast, volume.name),
@@ -127,9 +131,20 @@ def schedule_drill(
     except (OSError, ValueError) as error:
         raise StateFailed(
             f"the schedules of drills cannot be changed: {error}",
-            "Look at drills/schedules.json in the state directory.",
+            UNREADABLE_MEND,
         ) from error
     return schedule
+
+
+def _check_image(holdfast: Holdfast, volume: Volume, url: str) -> None:
+    """Raise what keeps an image from being made where it was asked for, but for the room: that says
+    nothing about a restoration."""
+    copies = holdfast.histories.copies
+    with copies.turn(volume.name):
+        copies.clean(volume.name)
+        path = volume.mount.path
+        check = partial(check_place, holdfast.settings, volume.name, path, url, ([], 0))
+        in_expendable_child(check, doing=url)
 
 
 def _judge(words: list[str]) -> None:
@@ -138,12 +153,7 @@ def _judge(words: list[str]) -> None:
             f"{words[0]} would not be there: the check finds {' and '.join(EMPTY)} empty",
             f"Put it elsewhere, e.g. {EXAMPLE}.",
         )
-    try:
-        judge_program(words)
-    except OSError as error:
-        raise InvalidOption(
-            f"{words[0]} cannot be run: {error.strerror}", "Name a program that is there."
-        ) from error
+    check_program(words)
 
 
 def _look_at(ready: Ready, volume: Volume, request: DrillRequest, course: Course) -> None:

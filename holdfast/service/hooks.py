@@ -18,7 +18,7 @@ from holdfast.errors import CommandFailed, HoldfastError, NotDelivered
 from holdfast.model.hook import BegunHook, PointHooks
 from holdfast.policy.notifications.program import run_program
 from holdfast.service.host import Host
-from holdfast.system.files.programs import judge_program, words_of
+from holdfast.system.files.programs import check_program, words_of
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Hooks:
         Raises InvalidOption, Untrusted before anything is run, CommandFailed, StateFailed.
         """
         for each in filter(None, (hooks.before, hooks.after)):
-            judge_program(words_of(each, _EXAMPLE))
+            check_program(words_of(each, _EXAMPLE))
         owed = BegunHook(uuid.uuid4().hex, volume, time.time(), point, hooks.after, hooks.seconds)
         if hooks.after:
             self._records.save(owed)

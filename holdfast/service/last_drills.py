@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
-from holdfast.errors import HoldfastError
+from holdfast.errors import HoldfastError, NoSuchVolume
 from holdfast.model.drill import STRATEGY, LastDrill, in_short
 from holdfast.model.policy import OnLoss
 from holdfast.model.volume import VolumeReport
@@ -15,9 +15,15 @@ from holdfast.policy.drill_schedules import DrillSchedule, read_schedules
 
 
 def last_drill(catalog: Catalog, name: str) -> LastDrill | None:
-    """How the last one of a volume ended; None: there was none."""
+    """How the last one of a volume ended; None: it had none as it is. One that was deleted,
+    or was there before a restoration, says nothing of what has its name now."""
     found = catalog.receipts(name, 1, strategy=STRATEGY)
-    return in_short(found[0]) if found else None
+    try:
+        if not found or found[0].details.get("volume_id") != catalog.volume(name).id:
+            return None
+    except NoSuchVolume:
+        return None
+    return in_short(found[0])
 
 
 def can_be_drilled(catalog: Catalog, report: VolumeReport) -> bool:

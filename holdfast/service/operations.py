@@ -112,7 +112,18 @@ def _detach(holdfast: Holdfast, request: DetachRequest, reporter: Reporter) -> V
 def _delete(holdfast: Holdfast, request: DeleteRequest, reporter: Reporter) -> tuple[str, ...]:
     left = holdfast.delete_volume(request.volume, request.keep_images, reporter)
     holdfast.histories.schedules.forget(request.volume)
+    _forget_drills(holdfast, request.volume)
     return (*left, *holdfast.histories.copies.remaining(request.volume))
+
+
+def _forget_drills(holdfast: Holdfast, name: str) -> None:
+    """Another volume of that name would have them, and their check is run as root."""
+    from holdfast.service.last_drills import schedules
+
+    if name in schedules(holdfast.settings):
+        from holdfast.policy.drill_schedules import set_schedule
+
+        set_schedule(holdfast.settings.state_directory, name, None)
 
 
 def _resize(holdfast: Holdfast, request: ResizeRequest, reporter: Reporter) -> VolumeReport:

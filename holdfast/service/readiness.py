@@ -6,15 +6,17 @@ Changes nothing. Must load nothing for hosts that have neither copies nor polici
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.coordination.turn import at_work
+from holdfast.errors import HoldfastError
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.evidence import Evidence
 from holdfast.model.policy import OnLoss, PolicyStanding
 from holdfast.model.volume import VolumeReport
+from holdfast.policy.drill_schedules import UNREADABLE_MEND, read_schedules
 from holdfast.policy.readiness import (
     NO_DAEMON,
     SOURCE,
@@ -25,7 +27,10 @@ from holdfast.policy.readiness import (
     undrilled,
     unready_copies,
 )
-from holdfast.service.last_drills import last_drill, schedules
+from holdfast.service.last_drills import last_drill
+
+_RECORDS = "copies", "following", "schedules"
+"""Directories of records, in which one that is damaged keeps all others from being read."""
 
 
 def unready(
@@ -33,14 +38,39 @@ def unready(
 ) -> tuple[Evidence, ...]:
     """What would not serve of these volumes. Blocks for some seconds where storage from which a
     policy restores hangs. Raises HoldfastError, OSError."""
-    unfollowed = () if is_watched else _unfollowed(settings, reports)
-    copies, busy = _settled_copies(settings)
+    unreadable = tuple(_unreadable(settings, reports))
+    unfollowed = () if is_watched or unreadable else _unfollowed(settings, reports)
+    nothing: tuple[list[VolumeCopy], frozenset[str]] = ([], frozenset())
+    copies, busy = nothing if unreadable else _settled_copies(settings)
     return (
+        *unreadable,
         *_copies(copies, busy, reports),
         *unfollowed,
         *_policies(catalog, copies, reports, is_watched=is_watched),
         *_drills(settings, catalog, reports, is_watched),
     )
+
+
+def _unreadable(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator[Evidence]:
+    """Where records are damaged, nobody is brought on, and no point is made: of no volume that has
+    a history, as it is not known whose they are."""
+    kept = [each for each in reports if each.gate and each.gate.journal.get("mode") == "continuous"]
+    names = [each for each in _RECORDS if (settings.state_directory / each).is_dir()]
+    if not (kept and names):
+        return
+    from holdfast.copies import records
+
+    readers: tuple[Callable[[], object], ...] = (
+        records.CopyRecords(settings).all,
+        records.FollowingRecords(settings).all,
+        records.PointScheduleRecords(settings).all,
+    )
+    for name, read in zip(_RECORDS, readers, strict=True):
+        try:
+            read()
+        except HoldfastError as error:
+            for each in kept:
+                yield Evidence(each.name, name, error.message, error.mend, source=SOURCE)
 
 
 def _copies(
@@ -65,7 +95,13 @@ def _unfollowed(settings: Settings, reports: Sequence[VolumeReport]) -> Iterator
 def _drills(
     settings: Settings, catalog: Catalog, reports: Sequence[VolumeReport], is_watched: bool
 ) -> Iterator[Evidence]:
-    wanted = schedules(settings)
+    try:
+        wanted = {each.volume for each in read_schedules(settings.state_directory)}
+    except (HoldfastError, OSError, ValueError) as error:
+        wanted = set()
+        for report in reports:
+            words = f"it may be to have drills by itself, which cannot be read: {error}"
+            yield Evidence(report.name, "drill schedule", words, UNREADABLE_MEND, source=SOURCE)
     for report in reports:
         if report.name in wanted and not is_watched:
             yield from undrilled(report.name)

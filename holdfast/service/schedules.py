@@ -53,9 +53,7 @@ class PointSchedules:
 
     def forget(self, name: str) -> None:
         """The volume is deleted. Durable, idempotent."""
-        found = self._schedules.find(name)
-        if found is not None:
-            self._schedules.remove(found)
+        self._schedules.remove(PointSchedule(name, name, 0.0))  # also one that is damaged
 
     def make(self, name: str) -> tuple[RestorePoint, ...]:
         """Make what is to be made now, and delete what is more than is kept; durable.

@@ -28,7 +28,12 @@ from holdfast.mountpoints.covering import can_be_covered
 from holdfast.mountpoints.health import CAUSES, Condition, Health, health
 from holdfast.restoration.storage.carried import Carried, what_is_carried
 from holdfast.restoration.storage.in_place import design_gate_in_place, design_plain_in_place
-from holdfast.restoration.storage.origin import check_as_known, check_at_rest, check_mountable
+from holdfast.restoration.storage.origin import (
+    check_as_known,
+    check_at_rest,
+    check_mountable,
+    check_there,
+)
 from holdfast.restoration.storage.other_kind import with_gate, without_gate
 from holdfast.restoration.storage.target import NewStorage, check_fits, design
 from holdfast.system.children.expendable import in_expendable_child
@@ -236,6 +241,8 @@ def _refusal_of_contents(contents: str, known: Source) -> HoldfastError | None:
     """Why these contents cannot be taken; also when their storage hangs."""
     try:
         check_as_known(contents, known)
+        if not known.is_to_come:
+            in_expendable_child(lambda: check_there(contents), ANSWER_SECONDS, contents)
         in_expendable_child(lambda: check_at_rest(contents), ANSWER_SECONDS, contents)
         if not known.is_to_come:
             in_expendable_child(lambda: check_mountable(contents), _MOUNT_SECONDS, contents)

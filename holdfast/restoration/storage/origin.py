@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from holdfast.containers import image_behind, is_container_url, open_container, path_of
-from holdfast.errors import Blocked, CommandFailed, InUse
+from holdfast.errors import Blocked, CommandFailed, InUse, NoSuchContainer
 from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.mountpoint import MountPoint
@@ -107,6 +107,13 @@ def check_at_rest(contents: str) -> None:
                 f"Dismount it there (umount {printable(point.path)}) or mount it read-only, or name"
                 " a snapshot of it.",
             )
+
+
+def check_there(contents: str) -> None:
+    """Raise NoSuchContainer where there is no such image or device. Asks its storage: may block."""
+    path = path_of(contents)
+    if path and not os.path.lexists(path):
+        raise NoSuchContainer(f"{path} is not there", "Mount its disk, or name other contents.")
 
 
 def check_mountable(contents: str) -> None:

@@ -3,8 +3,10 @@ root's."""
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +18,9 @@ ENVIRONMENT = {
     "LANG": "C.UTF-8",
 }
 """What such a program gets, whoever began us."""
+
+_ANYBODY_RUNS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+"""Without any of them root cannot either (capabilities(7))."""
 
 _MOST_LINKS = 40
 """As the kernel follows (path_resolution(7))."""
@@ -37,12 +42,27 @@ def words_of(command: str, example: str) -> list[str]:
 
 def judge_program(words: Sequence[str]) -> None:
     """Raise Untrusted unless it is root's, as is everything above it, also above each link that
-    leads to it. Raises OSError."""
+    leads to it. Raises OSError, also where nobody may run it."""
     path = Path(words[0])
     for _ in range(_MOST_LINKS):
         if not path.is_symlink():
-            os.close(open_file(path, os.O_RDONLY))
+            program = open_file(path, os.O_RDONLY)
+            try:
+                if not os.fstat(program).st_mode & _ANYBODY_RUNS:
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+            finally:
+                os.close(program)
             return
         with open_parent(path) as (folder, name):
             path = path.parent / os.readlink(name, dir_fd=folder)
     raise Untrusted(f"{path} leads to itself", "Name the program itself.")
+
+
+def check_program(words: Sequence[str]) -> None:
+    """As `judge_program`, of one that somebody asks for now. Raises Untrusted, InvalidOption."""
+    try:
+        judge_program(words)
+    except OSError as error:
+        raise InvalidOption(
+            f"{words[0]} cannot be run: {error.strerror}", "Name a program that is there."
+        ) from error

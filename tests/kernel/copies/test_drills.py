@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from holdfast.config import Settings
-from holdfast.errors import InvalidOption, NoHistory, Untrusted
+from holdfast.errors import HoldsData, InvalidOption, NoHistory, NoSuchContainer, Untrusted
 from holdfast.model.drill import phases_of
 from holdfast.model.receipt import Receipt
-from holdfast.service import DrillRequest, Holdfast, perform
-from holdfast.service.last_drills import last_drill
+from holdfast.service import DeleteRequest, DrillRequest, Holdfast, NewVolume, perform
+from holdfast.service.drills import schedule_drill
+from holdfast.service.last_drills import last_drill, schedules
+from holdfast.service.seen import shown_volumes
 from tests.forked import forked
 from tests.kernel.gate.kept_volume import Writer, made
 from tests.kernel.restoration.unattended_bench import arm, losing
+from tests.kernel.volume.stack import SIZE
 from tests.waiting import wait_until
 
 LOOK = """#!/bin/sh
@@ -56,6 +59,12 @@ def program(folder: Path, name: str, text: str, mode: int = 0o755) -> str:
     path.write_text(text)
     path.chmod(mode)
     return str(path)
+
+
+def wrong_records(holdfast: Holdfast) -> set[str]:
+    """About what something cannot be read."""
+    ((_, wrong),) = shown_volumes(holdfast, "shop")
+    return {each.about for each in wrong if "cannot be read" in each.words}
 
 
 def asleep(seconds: str) -> bool:
@@ -139,9 +148,29 @@ def test_of_a_volume_with_a_history(
             assert "apply the history: " in full and "are free" in full
             assert not list(small.iterdir())
         theirs = program(disk_directory, "theirs", FAIL, mode=0o777)
-        for check, error in ((theirs, Untrusted), ("/run/x", InvalidOption), ("/x", InvalidOption)):
-            with pytest.raises(error):
+        for check in ("/run/x", "/x", "/etc/passwd"):
+            with pytest.raises(InvalidOption):
                 drill(check=check)
+        with pytest.raises(Untrusted):
+            drill(check=theirs)
+        for place, error in ((copy.url, HoldsData), ("file:/nobody/x.img", NoSuchContainer)):
+            with pytest.raises(error):
+                drill(image=place)
+        last = last_drill(holdfast.catalog, "shop")
+        assert last is not None and "are free" in last.outcome, "what was not begun says nothing"
+        assert "/nobody is not there" in drill(contents="file:/nobody").outcome
+        assert not wrong_records(holdfast)
+        damaged = "copies", "following", "schedules"
+        for each in damaged:
+            (settings.state_directory / each).mkdir(exist_ok=True)
+            (settings.state_directory / each / "x.json").write_text("{")
+        schedule_drill(holdfast, DrillRequest("shop"), 7 * 86400.0)
+        (settings.state_directory / "drills/schedules.json").write_text("{")
+        assert wrong_records(holdfast) == {*damaged, "drill schedule"}
+        for each in damaged:
+            (settings.state_directory / each / "x.json").unlink()
+        (settings.state_directory / "drills/schedules.json").unlink()
+        schedule_drill(holdfast, DrillRequest("shop", check=look), 7 * 86400.0)
 
         # Killed while the check is at work: that ends, and what was made is removed.
         holdfast.close()
@@ -163,6 +192,11 @@ def test_of_a_volume_with_a_history(
         assert "no usable copy" in broken.outcome and "copy add" in broken.details["mend"]
         holdfast.histories.copies.remove("shop", copy.id)
         assert names() <= before
+    mount, leg = str(ram_directory / "mnt-shop"), f"file:{ram_directory}/shop.img"
+    holdfast.create_volume(NewVolume("shop", SIZE, mount, leg_urls=(leg,)))
+    assert last_drill(holdfast.catalog, "shop") is None, "that was another one"
+    perform(holdfast, DeleteRequest("shop"))
+    assert not schedules(settings), "nor has the next one its drills"
 
 
 def test_of_contents_that_its_policy_names(

@@ -68,7 +68,8 @@ def test_hooks(holdfast: Holdfast, settings: Settings, ram_directory: Path) -> N
         for hooks in (PointHooks(fails, well), PointHooks(well, fails)):
             with pytest.raises(Untrusted):
                 points.create("shop", "two", hooks)
-        for wrong in ("quiesce", "/bin/true 'a"):
+        long = f"/bin/true {'x' * (64 << 10)}"
+        for wrong in ("quiesce", "/bin/true 'a", "/nobody/is/here", "/etc/passwd", long):
             with pytest.raises(InvalidOption):
                 points.create("shop", "two", PointHooks(well, wrong))
         with pytest.raises(InvalidOption):
