@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,13 +24,12 @@ LONGEST_SECONDS = 3.0
 """From a daemon's start to the end of what it has begun; as long as it takes here, and more."""
 
 
-def jobs_of(pid: int) -> list[int]:
-    """The jobs that this daemon has begun."""
-    return [
-        each
-        for each in children_of(pid)
-        if b"holdfast.jobs" in Path(f"/proc/{each}/cmdline").read_bytes()
-    ]
+def kill_jobs_of(pid: int) -> None:
+    """Kill the jobs that this daemon has begun; one may end meanwhile."""
+    for each in children_of(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if b"holdfast.jobs" in Path(f"/proc/{each}/cmdline").read_bytes():
+                os.kill(each, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("whom", ["daemon", "both"])
@@ -50,8 +50,8 @@ def test_killed_at_random(holdfast_home: Path, ram_directory: Path, whom: str) -
             for _ in range(2):
                 with daemon("100ms") as watching:
                     time.sleep(chance.uniform(0, LONGEST_SECONDS))  # the moment is the test
-                    for pid in jobs_of(watching.pid) if whom == "both" else ():
-                        os.kill(pid, signal.SIGKILL)
+                    if whom == "both":
+                        kill_jobs_of(watching.pid)
             with daemon("100ms"):
                 wait_until(is_restored)
                 lost.goes_on()
