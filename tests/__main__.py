@@ -1,4 +1,4 @@
-"""Every test: `python -m tests [--processes N] [WORDS FOR PYTEST]`, as `make test` has it.
+"""Every test: `python -m tests [--processes N] [PATHS] [WORDS FOR PYTEST]`, as `make test` has it.
 
 A few files at a time go to a pytest of their own, some of those run side by side. Tests on the real
 kernel fork all the time, and a fork costs what its process has in memory: one that collects every
@@ -71,15 +71,17 @@ class Result:
 
 
 def run(root: Path, words: Sequence[str], processes: int) -> int:
-    """Run the tests below `root`/tests, tell how it goes, and return the exit status."""
+    """Run the tests below `root`/tests, tell how it goes, and return the exit status. Those of
+    `words` that are paths below `root` choose tests, the others are for pytest."""
     begun = time.monotonic()
-    parts = list(_parts(root))
+    paths = [word for word in words if (root / word).exists()]
+    parts = list(_parts(root, paths or ["tests"]))
     results = []
     with (
         tempfile.TemporaryDirectory(prefix="hf-t-") as place,
         ThreadPoolExecutor(processes) as pool,
     ):
-        pytests = _Pytests(root, Path(place), words)
+        pytests = _Pytests(root, Path(place), [word for word in words if word not in paths])
         try:
             for ended in as_completed([pool.submit(pytests.run, part) for part in parts]):
                 results.append(result := ended.result())
@@ -101,10 +103,13 @@ def run(root: Path, words: Sequence[str], processes: int) -> int:
     return int(len(failed) > len(unsteady))
 
 
-def _parts(root: Path) -> Iterator[list[str]]:
-    """The files of tests, a few that lie together at a time."""
+def _parts(root: Path, paths: Sequence[str]) -> Iterator[list[str]]:
+    """The files of tests in or at these paths, a few that lie together at a time."""
+    wanted = [root / path for path in paths]
     rooms: dict[str, list[str]] = {}
     for path in sorted(root.glob("tests/**/test_*.py")):
+        if not any(path.is_relative_to(each) for each in wanted):
+            continue
         name = path.relative_to(root)
         rooms.setdefault(name.parts[1], []).append(str(name))
     for room in sorted(rooms, key=lambda room: (LAST.index(room) if room in LAST else -1, room)):

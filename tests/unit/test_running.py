@@ -30,8 +30,24 @@ RUN = """
 import sys
 from pathlib import Path
 from tests.__main__ import run
-sys.exit(run(Path('.'), [], 2))
+sys.exit(run(Path('.'), sys.argv[1:], 2))
 """
+
+
+def run_in(root: Path, tests: tuple[str, ...], *words: str) -> subprocess.CompletedProcess[str]:
+    """Run tests that lie in rooms of their own."""
+    (root / "pytest.ini").write_text("[pytest]\n")
+    for room, text in zip(("unit", "kernel", "resume"), tests, strict=False):
+        (root / "tests" / room).mkdir(parents=True)
+        (root / "tests" / room / f"test_{room}.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "-c", RUN, *words],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -44,23 +60,19 @@ sys.exit(run(Path('.'), [], 2))
 def test_what_passes_alone_is_unsteady(
     tmp_path: Path, tests: tuple[str, ...], status: int, last: str
 ) -> None:
-    (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    for room, text in zip(("unit", "kernel", "resume"), tests, strict=False):
-        (tmp_path / "tests" / room).mkdir(parents=True)
-        (tmp_path / "tests" / room / f"test_{room}.py").write_text(text)
-    done = subprocess.run(
-        [sys.executable, "-c", RUN],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_in(tmp_path, tests)
     assert done.returncode == status, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert lines[-1].strip("= ").startswith(f"{last} in "), done.stdout
     assert ("SKIPPED [1] no such thing here" in lines) is (SKIPPED in tests)
     assert "::test_by_chance: it passed when it ran alone" in done.stdout
+
+
+def test_paths_choose_and_other_words_are_for_pytest(tmp_path: Path) -> None:
+    two = "def test_one(): pass\ndef test_other(): pass\n"
+    done = run_in(tmp_path, (two, BROKEN, two), "tests/unit", "tests/resume", "-k", "one")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].strip("= ").startswith("2 passed in "), done.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
