@@ -44,7 +44,8 @@ WAIT_SECONDS = 2.0
 """A process in state D is not waited for any longer: it is frozen when it returns."""
 
 GRACE_SECONDS = 0.5
-"""How long after the deadline a watchdog that has not thawed counts as stopped."""
+"""How long after the deadline a watchdog that has not thawed counts as stopped. One that begins
+later has it from then on, and twice the time of the one before: that one was slow, perhaps."""
 
 _ROUNDS = 10
 """Processes that fork while they are frozen are looked for again at once, so often."""
@@ -59,6 +60,7 @@ class FreezeWatchdog:
         self._answer = answer
         self._lock = lock
         self._thaw_wanted = False
+        self._grace_seconds = GRACE_SECONDS
         self._guard: tuple[int, int] | None = None
         self._given_up: set[tuple[int, int]] = set()
         servers = Servers(frozenset(record.connections), frozenset(record.server_pids))
@@ -116,18 +118,17 @@ class FreezeWatchdog:
             signal.set_wakeup_fd(-1)
             poller = select.poll()
             poller.register(watched, select.POLLIN)
-            while True:
-                patience_seconds = max(0.0, self._remaining_seconds() + GRACE_SECONDS)
-                if poller.poll(int(patience_seconds * 1000) + 1):
-                    break
-                if self._remaining_seconds() + GRACE_SECONDS <= 0:
-                    with suppress(ProcessLookupError):
-                        signal.pidfd_send_signal(watched, signal.SIGKILL)
+            patience_seconds = max(0.0, self._remaining_seconds()) + self._grace_seconds
+            if not poller.poll(int(patience_seconds * 1000) + 1):
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(watched, signal.SIGKILL)
+                poller.poll()
             record = self._file.load()
             if record is None or record.id != self._record.id:
                 os._exit(0)
             successor = FreezeWatchdog(self._file, record, self._answer, self._lock)
             successor._thaw_wanted = self._thaw_wanted
+            successor._grace_seconds = 2 * self._grace_seconds
             successor.run()
         finally:
             os._exit(1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.applications.rebind.parking.record import VERSION
 from holdfast.config import Settings
 from holdfast.errors import Blocked, InUse, UnreadableRecord
 from holdfast.model.recovery import Left
@@ -71,7 +72,11 @@ def test_after_the_deadline_they_run_with_errors_until_it_is_attached(
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [('"version": 2', '"version": 3'), ('"clock_offset_ns"', '"clock"'), ("{", "")],
+    [
+        (f'"version": {VERSION}', f'"version": {VERSION + 1}'),
+        ('"clock_offset_ns"', '"clock"'),
+        ("{", ""),
+    ],
     ids=["newer", "field", "torn"],
 )
 def test_what_is_parked_cannot_be_read(

@@ -110,7 +110,8 @@ def run(gate: FileGate, steps: list[Step], *, side_by_side: bool = False) -> See
         if not number % INCIDENTS_CLOSE:
             receipts += gate.close_incidents()
     receipts += gate.close_incidents()
-    found = vars(gate.counters()) | {"longest_wait_ms": 0, "keeper_pid": 0, "worker_pid": 0}
+    of_the_clock = {"longest_wait_ms": 0, "served_ms": 0, "keeper_pid": 0, "worker_pid": 0}
+    found = vars(gate.counters()) | of_the_clock
     present = [leg.number for leg in gate.mirror.roster.readers]
     return Seen(
         answers,
