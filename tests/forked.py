@@ -9,7 +9,7 @@ import signal
 import tempfile
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 _STANDARD_ERROR = 2
 
@@ -20,7 +20,7 @@ class Ended:
 
     code: int
     """Its exit status; of a signal the number, negative."""
-    told: str = field(repr=False)
+    told: str
 
     def __str__(self) -> str:
         how = f"exit status {self.code}" if self.code >= 0 else signal.Signals(-self.code).name
