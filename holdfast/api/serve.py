@@ -7,7 +7,6 @@ at a time. Volumes and jobs work without it as with it: what is told to it is no
 from __future__ import annotations
 
 import grp
-import logging
 import os
 import resource
 import socket
@@ -18,9 +17,9 @@ from pathlib import Path
 import uvicorn
 
 from holdfast.api.application import make_application
-from holdfast.api.bounds import Bounded
-from holdfast.api.connections import KnownPeer, Seats
-from holdfast.api.limits import MOST_HEADER_BYTES, ApiLimits
+from holdfast.api.connections import Seats
+from holdfast.api.limits import ApiLimits
+from holdfast.api.server import bounded_server
 from holdfast.config import Settings
 from holdfast.errors import InvalidOption
 from holdfast.policy.watching import only_one
@@ -29,9 +28,6 @@ from holdfast.system.files.trusted import own_directory
 
 GROUP = "holdfast"
 """Whose members may ask, where nobody says otherwise."""
-
-_BACKLOG = 128
-"""Connections that wait to be accepted; the kernel lets others wait to connect."""
 
 _END_SECONDS = 2
 """For answers that are under way when it is told to end; streams never end by themselves."""
@@ -80,22 +76,9 @@ def serve(listener: socket.socket, limits: ApiLimits) -> None:
 
 def make_server(limits: ApiLimits) -> uvicorn.Server:
     """What answers, of one event loop."""
-    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # strangers shall fill no log
     connections = Seats(limits.connections, limits.connections_of_a_user)
-    configuration = uvicorn.Config(
-        Bounded(make_application(limits, connections), limits, connections),
-        http=KnownPeer,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-        timeout_graceful_shutdown=_END_SECONDS,
-    )
-    return uvicorn.Server(configuration)
+    application = make_application(limits, connections)
+    return bounded_server(application, limits, connections, _END_SECONDS)
 
 
 def _bind(made: socket.socket, path: Path, group: int | None) -> None:

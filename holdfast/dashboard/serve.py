@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import logging
 import socket
 
-import uvicorn
-
-from holdfast.api.bounds import Bounded
-from holdfast.api.connections import KnownPeer, Seats
-from holdfast.api.limits import MOST_HEADER_BYTES, ApiLimits
+from holdfast.api.connections import Seats
+from holdfast.api.limits import ApiLimits
+from holdfast.api.server import bounded_server
 from holdfast.client import AsyncClient
 from holdfast.dashboard.application import make_application
 from holdfast.dashboard.asking import Asking
@@ -27,8 +24,6 @@ from holdfast.late_dataclass import dataclass
 LIMITS = ApiLimits(body_bytes=0, connections=0, connections_of_a_user=128)
 """Nothing is sent to it. By TCP the kernel does not say who connects: all are one user, who is not
 root; each page has one stream, and some connections for a moment."""
-
-_BACKLOG = 128
 
 _END_SECONDS = 1
 """For answers that are under way when it is told to end; streams never end by themselves."""
@@ -107,22 +102,9 @@ class Dashboard:
         asyncio.run(self._serve(listener))
 
     async def _serve(self, listener: socket.socket) -> None:
-        logging.getLogger("uvicorn").setLevel(logging.CRITICAL)  # strangers shall fill no log
         connections = Seats(LIMITS.connections_of_a_user, LIMITS.connections_of_a_user)
-        configuration = uvicorn.Config(
-            Bounded(self._door, LIMITS, connections),
-            http=KnownPeer,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=_BACKLOG,
-            h11_max_incomplete_event_size=MOST_HEADER_BYTES,
-            timeout_graceful_shutdown=_END_SECONDS,
-        )
+        server = bounded_server(self._door, LIMITS, connections, _END_SECONDS)
         try:
-            await uvicorn.Server(configuration).serve(sockets=[listener])
+            await server.serve(sockets=[listener])
         finally:
             await self._client.close()
