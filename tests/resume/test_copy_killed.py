@@ -3,12 +3,8 @@ again, leaves either the whole or nothing, and a copy that was complete stays go
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -43,6 +39,7 @@ from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.copies.copied import forgotten, image_at, stood
 from tests.kernel.gate.kept_volume import made, write
+from tests.resume.dying import dying
 from tests.soak import rounds
 
 _PLACES = (
@@ -72,38 +69,12 @@ STEP = 7 if rounds(0, 1) == 0 else 1
 """Every which place is tried."""
 
 
-@contextmanager
-def _dying(at: int) -> Iterator[None]:
-    """This process ends at that place, counted from 0."""
-    passed = 0
-
-    def place() -> None:
-        nonlocal passed
-        if passed == at:
-            os._exit(9)
-        passed += 1
-
-    def around(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*values: Any, **named: Any) -> Any:
-            place()
-            found = function(*values, **named)
-            place()
-            return found
-
-        return call
-
-    patches = [mock.patch.object(*each, around(getattr(*each))) for each in _PLACES]
-    for patch in patches:
-        patch.start()
-    yield
-
-
 def _killed_at_each(home: Settings, work: Callable[[Holdfast], object]) -> Iterator[int]:
     """Carry it out in a process that dies at a place, at another one each time, until it ends."""
     for at in range(0, 200, STEP):
 
         def change(at: int = at) -> None:
-            with _dying(at), Holdfast(home) as holdfast:
+            with dying(at, _PLACES), Holdfast(home) as holdfast:
                 work(holdfast)
 
         code = in_fork(change).code

@@ -3,14 +3,9 @@ finishes, whoever waits sees no error, and there is one source."""
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import holdfast.service.promotions
 from holdfast.catalog.restorations import RestorationEntries
@@ -27,6 +22,7 @@ from tests.forked import in_fork
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
 from tests.kernel.copies.lost import SyncedWriter, lossy
 from tests.kernel.gate.kept_volume import kill
+from tests.resume.dying import dying
 from tests.soak import rounds
 
 _PLACES = (
@@ -37,32 +33,6 @@ _PLACES = (
     (RestorationEntries, "end"),
 )
 """Before and after each of them something differs."""
-
-
-@contextmanager
-def _dying(at: int) -> Iterator[None]:
-    """This process ends at that place, counted from 0."""
-    passed = 0
-
-    def place() -> None:
-        nonlocal passed
-        if passed == at:
-            os._exit(9)
-        passed += 1
-
-    def around(function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*values: Any, **named: Any) -> Any:
-            place()
-            found = function(*values, **named)
-            place()
-            return found
-
-        return call
-
-    patches = [mock.patch.object(*each, around(getattr(*each))) for each in _PLACES]
-    for patch in patches:
-        patch.start()
-    yield
 
 
 def test_the_command(settings: Settings, ram_directory: Path) -> None:  # noqa: F811
@@ -98,7 +68,7 @@ def test_the_command(settings: Settings, ram_directory: Path) -> None:  # noqa: 
 
 
 def _promote(settings: Settings, at: int) -> None:  # noqa: F811
-    with _dying(at), Holdfast(settings) as holdfast:
+    with dying(at, _PLACES), Holdfast(settings) as holdfast:
         try:
             holdfast.histories.promotions.promote("shop")
         except NotLost:  # it is a leg already
@@ -181,5 +151,5 @@ taken it in."""
 
 
 def _respond(settings: Settings, at: int, request: RespondRequest) -> None:  # noqa: F811
-    with _dying(at), Holdfast(settings) as holdfast:
+    with dying(at, _PLACES), Holdfast(settings) as holdfast:
         holdfast.policies.respond(request)
