@@ -22,6 +22,7 @@ from holdfast.containers.local_path import LocalPath
 from holdfast.containers.protocol import Place, SharedRoom, Traits
 from holdfast.containers.trust import check_place, open_believed, refuse_link
 from holdfast.errors import (
+    DeadlinePassed,
     InUse,
     InvalidUrl,
     NoSuchContainer,
@@ -119,7 +120,8 @@ class FileContainer(LocalPath):
             raise self._failed("cannot be deleted", error) from error
 
     def check_unused(self) -> None:
-        """Raise InUse when another gate, a loop device or the kernel's swap uses the image."""
+        """Raise InUse when another gate, a loop device or the kernel's swap uses the image, or may:
+        who cannot be asked is not believed to leave it alone."""
         try:
             back_end = self.open(only_look=True)
         except FileNotFoundError:
@@ -136,6 +138,8 @@ class FileContainer(LocalPath):
             raise InUse(f"{self._path} is in use as swap", "Free it: swapoff.")
         try:
             devices = self.shown_by()
+        except DeadlinePassed as error:
+            raise InUse(f"{self._path} may be attached: {error}", error.mend) from error
         except OSError as error:
             raise self._failed("cannot be examined", error) from error
         if devices:

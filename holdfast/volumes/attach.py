@@ -46,7 +46,6 @@ from holdfast.volumes.stack.take_down import dismount_stack
 from holdfast.volumes.undo import Undo
 
 _REDISCOVER_SECONDS = 60.0
-_LEG_SECONDS = 5.0
 
 
 def attach_volume(
@@ -166,11 +165,11 @@ def _check_mount_path(settings: Settings, volume: Volume) -> None:
 
 
 def _check_legs_unused(configuration: GateConfiguration) -> None:
-    """Refuse a leg that someone mounted by hand: it would change below the gate."""
+    """Refuse a leg that someone mounted by hand, or may have: it would change below the gate."""
     for leg in configuration.legs:
         container = open_container(leg.url)
         try:
-            in_expendable_child(container.check_unused, _LEG_SECONDS, leg.url)
+            in_expendable_child(container.check_unused, doing=leg.url)
         except (InUse, Untrusted):
             raise
         except HoldfastError:

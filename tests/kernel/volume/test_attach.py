@@ -22,7 +22,9 @@ from holdfast.volumes.detach import detach_volume
 from holdfast.volumes.report import report_volume
 from holdfast.volumes.stack.examine import examine_stack
 from tests.faults import SmallDisk
+from tests.faults.hanging_loop import Where, hanging_loop
 from tests.faults.mounting import mount_image
+from tests.hanging_reader import hanging_reader
 from tests.kernel.volume.stack import volume, wish
 from tests.recovering import recover
 from tests.waiting import wait_until
@@ -126,6 +128,21 @@ def test_a_leg_that_is_mounted_by_hand_is_refused(settings: Settings, ram_direct
             assert not gate_is_running(settings.gate_run_directory(made.name))
         finally:
             subprocess.run(["umount", str(directory)], check=True)
+
+
+def test_a_leg_that_somebody_may_have_attached_is_refused(
+    settings: Settings, ram_directory: Path, disk_directory: Path
+) -> None:
+    """Somebody writes to it, and a device cannot be asked whether it is who does."""
+    with volume(settings, two_legs(ram_directory)) as made:
+        detach_volume(settings, made)
+        image = Path(made.leg_urls[1].removeprefix("file:"))
+        with hanging_loop(disk_directory, Where.ELSEWHERE) as device:
+            reader = hanging_reader(device)
+            with image.open("r+b"), pytest.raises(InUse, match=f"2.img may be attached: {device}"):
+                attach_volume(settings, made)
+            assert not gate_is_running(settings.gate_run_directory(made.name))
+        reader.wait()
 
 
 def test_another_file_system_on_the_legs_is_not_mounted(
