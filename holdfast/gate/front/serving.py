@@ -19,7 +19,6 @@ from holdfast.gate.data.hold import HoldExpired
 from holdfast.gate.data.mirror import Mirror
 from holdfast.gate.data.partners import Partners
 from holdfast.gate.front.front_end import FLUSH, READ, WRITE, FrontEnd, FrontEnded, Request
-from holdfast.gate.front.staffing import FEWEST
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import (
     BUSY_SINCE,
@@ -36,6 +35,10 @@ from holdfast.gate.runtime.shared_page import (
     WRITTEN_BYTES,
     renew_plan,
 )
+
+FEWEST = 2
+"""One works while the other wakes up. So many serve where Python serves alone: they share one
+interpreter, and it cannot be told there who sleeps in storage from who waits for that."""
 
 
 class Server:

@@ -19,20 +19,14 @@ import threading
 from math import ceil
 from pathlib import Path
 from time import monotonic_ns
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from holdfast.gate.data.compiled import COMPILED
+from holdfast.gate.front.serving import FEWEST, Server, ServingThread
 from holdfast.gate.runtime.watching import BEAT_SECONDS
 from holdfast.system.resources.memory import available_bytes
 
-if TYPE_CHECKING:
-    from holdfast.gate.front.serving import Server, ServingThread
-
 _log = logging.getLogger(__name__)
-
-FEWEST = 2
-"""One works while the other wakes up. So many serve where Python serves alone: they share one
-interpreter, and it cannot be told there who sleeps in storage from who waits for that."""
 
 MOST = 16
 """On a disk, 32 requests at once: 0.17 of a plain loop device with 2 threads, 0.54 with so many."""

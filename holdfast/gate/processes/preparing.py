@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 
-from holdfast.gate.front.staffing import FEWEST
+from holdfast.gate.front.serving import FEWEST
 from holdfast.gate.log.ring import FILE_NAME, map_ahead
 from holdfast.gate.members.configuration import (
     GateConfiguration,

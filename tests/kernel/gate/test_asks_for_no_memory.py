@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.config import Settings
-from holdfast.gate.front.staffing import FEWEST
+from holdfast.gate.front.serving import FEWEST
 from holdfast.gate.members.superblock import SLOT_BYTES, SLOTS
 from holdfast.gate.processes.preparing import STACK_BYTES
 from holdfast.gate.runtime import shared_page

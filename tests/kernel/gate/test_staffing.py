@@ -15,7 +15,8 @@ import pytest
 
 from holdfast.config import Settings
 from holdfast.gate.data.compiled import VARIABLE
-from holdfast.gate.front.staffing import FEWEST, MOST
+from holdfast.gate.front.serving import FEWEST
+from holdfast.gate.front.staffing import MOST
 from holdfast.gate.processes.preparing import STACK_BYTES
 from holdfast.model.volume import JournalMode
 from holdfast.system.fuse.wire import MAXIMUM_TRANSFER_BYTES

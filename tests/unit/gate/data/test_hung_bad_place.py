@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.gate.data.bad_places import STRATEGY
-from holdfast.gate.front.staffing import FEWEST
+from holdfast.gate.front.serving import FEWEST
 from holdfast.gate.runtime.incidents import Incident
 from tests.plugs.gate import BLOCK, MemoryGate, written_gate
 from tests.plugs.memory_front import Asked
