@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import history, rebind, report
+from benchmarks import history, rebind, report, rewind
 from benchmarks.commands import BenchmarkError
 from benchmarks.comparison import Comparison, compare, say
 from benchmarks.depths import plot, tables
@@ -27,7 +27,11 @@ from holdfast.errors import HoldfastError
 
 PLACES = {"ram": Path("/dev/shm"), "disk": Path("/var/tmp")}
 DEPTHS = {f"depths-{place}": place for place in PLACES}
-PARTS = (*PLACES, "pgbench", "front-end", *LATENCIES, "rebind", *DEPTHS, "placement", "history")
+BACK_IN_TIME = ("points", "rewind")
+PARTS = (
+    *PLACES, "pgbench", "front-end", *LATENCIES, "rebind", *DEPTHS, "placement", "history",
+    *BACK_IN_TIME,
+)  # fmt: skip
 
 
 def main() -> int:
@@ -49,6 +53,7 @@ def main() -> int:
         *(_depths(arguments, facts, name) for name in DEPTHS),
         _placement(arguments, facts),
         _history(arguments, facts),
+        _back_in_time(arguments, facts),
     ]
     return 0 if all(ran) else 1
 
@@ -191,6 +196,25 @@ def _history(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
     print(f"\n{history.show(found)}")
     history.write(arguments.output, found, facts)
     return not found.missing
+
+
+def _back_in_time(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
+    """Whether it did run. Writes rewind.*"""
+    points: list[rewind.Stalls] = []
+    rewinds: list[rewind.Rewinds] = []
+    cases = rewind.SHORT_CASES if arguments.quick else rewind.CASES
+    try:
+        if "points" in arguments.parts:
+            points = rewind.measure_points(arguments.ram, 2 if arguments.quick else 20)
+        if "rewind" in arguments.parts:
+            rewinds = rewind.measure_rewinds(arguments.disk, arguments.rounds, cases)
+    except (BenchmarkError, TimeoutError, RuntimeError, OSError) as error:
+        say(f"points and rewind do not run: {error}")
+        return False
+    if points or rewinds:
+        print(f"\n{rewind.show(points, rewinds)}")
+        rewind.write(arguments.output, points, rewinds, facts)
+    return True
 
 
 def _chosen(arguments: argparse.Namespace, possible: Iterable[str]) -> list[str]:

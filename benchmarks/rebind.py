@@ -80,13 +80,13 @@ def _measure(parent: Path, handles: int, rounds: int) -> Exchange:
         run("mount", device, path)
         stack.callback(_dismount, path)
         words = ["benchmarks.handles", path, PROCESSES, handles // PROCESSES]
-        program = stack.enter_context(_module(*words))
+        program = stack.enter_context(module(*words))
         if _line(program) != "ready":
             raise BenchmarkError("the processes that hold descriptors do not start")
-        heart = stack.enter_context(_module("benchmarks.heartbeat"))
+        heart = stack.enter_context(module("benchmarks.heartbeat"))
         for number in range(rounds):
             _exchange(exchange, folder, number + 1, heart)
-            if _ask(program) != "ok":
+            if ask(program) != "ok":
                 raise BenchmarkError("a descriptor is not what it was after a rebind")
         say(f"{handles} handles: {statistics.median(exchange.stopped_ms):.0f} ms")
     return exchange
@@ -104,9 +104,9 @@ def _exchange(exchange: Exchange, folder: Path, number: int, heart: subprocess.P
     finally:
         run("umount", other)
     run("sync", "--file-system", path)
-    _ask(heart)
+    ask(heart)
     time.sleep(statistics.median(exchange.stopped_ms) / 1000 if exchange.stopped_ms else 0.5)
-    exchange.gap_without_ms.append(float(_ask(heart)))
+    exchange.gap_without_ms.append(float(ask(heart)))
 
     points = capture(str(path))
     times = [time.perf_counter()]
@@ -131,7 +131,7 @@ def _exchange(exchange: Exchange, folder: Path, number: int, heart: subprocess.P
         rebind.release()
         times.append(time.perf_counter())
         run("losetup", "--detach", device)  # it goes with its mount
-    exchange.gap_with_ms.append(float(_ask(heart)))
+    exchange.gap_with_ms.append(float(ask(heart)))
     for descriptor in bases.values():
         os.close(descriptor)
     moved = [line for line in lines if line.outcome is HandleOutcome.IDENTICAL]
@@ -171,7 +171,8 @@ def _let_go_of_devices(folder: Path) -> None:
 
 
 @contextmanager
-def _module(*words: object) -> Iterator[subprocess.Popen[str]]:
+def module(*words: object) -> Iterator[subprocess.Popen[str]]:
+    """A module of ours as a program, which ends with this."""
     command = [sys.executable, "-m", *map(str, words)]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
@@ -181,7 +182,8 @@ def _module(*words: object) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _ask(process: subprocess.Popen[str]) -> str:
+def ask(process: subprocess.Popen[str]) -> str:
+    """What such a program says to an empty line."""
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()
