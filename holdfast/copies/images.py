@@ -219,13 +219,13 @@ def open_leg(url: str, volume_id: str, leg_id: str) -> Source | None:
 
 def check_still(source: Source) -> None:
     """Raise ContainerFailed where a leg was truncated, or left its volume, while it was read: what
-    was read may be zeros, or of before. One that was brought up to date since has another epoch.
-    Raises OSError."""
+    was read may be zeros. Whether it was in sync all the time the gate's epoch says, and not that
+    of the leg, which may hear of it later. Raises OSError."""
     leg, before = source
     now = read_superblock(leg, leg.size_bytes())
-    if now is None or (now.leg_id, now.epoch) != (before.leg_id, before.epoch):
+    if now is None or now.leg_id != before.leg_id:
         raise ContainerFailed(
-            "a leg was truncated, or the legs of the volume changed, while it was read",
+            "a leg was truncated, or taken out, while it was read",
             "See holdfast volume show, then try again.",
         )
 

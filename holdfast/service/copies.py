@@ -46,6 +46,7 @@ from holdfast.service import needed_history
 from holdfast.service.copy_states import states_of
 from holdfast.service.histories import Histories, place_of
 from holdfast.service.host import Host
+from holdfast.service.resynchronisation import wait_until_none_resyncs
 from holdfast.service.rights import need_root
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.own_files import writing_own_files
@@ -132,7 +133,7 @@ class Copies:
             self.clean(name)
             gate, configuration, place = self.kept(name)
             address = self._checked(name, configuration, url)
-            shown = gate.show()
+            shown = wait_until_none_resyncs(gate.show, reporter)
             copy = VolumeCopy(
                 id=uuid.uuid4().hex,
                 volume=name,
@@ -150,9 +151,11 @@ class Copies:
                 work = partial(tasks.fill, copy, tuple(legs.items()))
                 carried_out(work, reporter, copy.url)
                 end = kept_end(gate)
-                if legs.items() - _in_sync(gate.show()).items():
+                now = gate.show()
+                if now["epoch"] != shown["epoch"] or legs.items() - _in_sync(now).items():
+                    # One that was away for a while, and is in sync again, was read as of before.
                     raise ContainerFailed(
-                        "a leg that was read is not in sync any more", "Try again."
+                        "the legs of the volume changed while one was read", "Try again."
                     )
                 copy = replace(copy, good_from=end)
                 copy = self.bring(copy, place, (end, copy.size_bytes), reporter)

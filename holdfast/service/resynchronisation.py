@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from holdfast.errors import ContainerFailed, GateGone
+from holdfast.model.reporter import Reporter
 from holdfast.model.volume import LegState, VolumeReport
 from holdfast.service.plans import find_leg
 
@@ -49,4 +51,21 @@ def wait_until_in_sync(
             raise GateGone(
                 f"the gate of {report.name} is gone", f"holdfast volume attach {report.name}"
             )
+        time.sleep(POLL_SECONDS)
+
+
+def wait_until_none_resyncs(
+    look: Callable[[], dict[str, Any]], reporter: Reporter
+) -> dict[str, Any]:
+    """Block until no leg is being brought up to date; what the gate shows then.
+
+    For whoever reads a leg beside its gate: an epoch ends when another leg has been, and then
+    nobody could say that the one was in sync all the time. It may be for a moment (one of two legs
+    is, when a history was just begun), or take as long as the leg is large. Raises GateGone.
+    """
+    while True:
+        shown = look()
+        if all(leg["state"] != LegState.RESYNCING for leg in shown["legs"]):
+            return shown
+        reporter.say("wait until every leg is up to date")
         time.sleep(POLL_SECONDS)

@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.config import Settings
 from holdfast.copies import images, tasks
+from holdfast.copies.work import carried_out
 from holdfast.errors import (
     AlreadyExists,
     ContainerFailed,
@@ -26,6 +28,8 @@ from holdfast.errors import (
     Unreachable,
     Untrusted,
 )
+from holdfast.model.reporter import Reporter
+from holdfast.model.volume import LegState
 from holdfast.service import Holdfast
 from tests.kernel.copies.copied import forgotten, image_at, stood
 from tests.kernel.gate.kept_volume import Writer, made
@@ -80,6 +84,37 @@ def test_every_moment_after_a_copy(holdfast: Holdfast, ram_directory: Path) -> N
         assert [each.state for each in copies.show("shop")] == ["usable"]
         assert copies.remove("shop", copy.url)
         assert not (ram_directory / "copy.img").exists() and not copies.show()
+
+
+def test_a_leg_that_is_brought_up_to_date_comes_first(
+    holdfast: Holdfast, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end changes the legs, as does one that is added while a leg is read: of that no copy is
+    made, as nobody could say that what was read was in sync all the time."""
+    copies, legs = holdfast.histories.copies, holdfast.legs
+    image = ram_directory / "copy.img"
+    with made(holdfast, ram_directory) as mount:
+        (mount / "large").write_bytes(os.urandom(SIZE // 2))
+        holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
+        legs.add("shop", f"file:{ram_directory}/second.img", wait=False)
+        seen: dict[str, set[LegState]] = {}
+
+        def look(words: str) -> None:
+            seen[words] = {leg.state for leg in holdfast.show_volume("shop").legs}
+
+        copies.add("shop", f"file:{image}", Reporter(say=look))
+        assert seen["copy a leg"] == {LegState.IN_SYNC}
+        copies.remove("shop", f"file:{image}")
+
+        def filled(*of: Any) -> object:
+            done = carried_out(*of)
+            legs.add("shop", f"file:{ram_directory}/third.img")
+            return done
+
+        monkeypatch.setattr("holdfast.service.copies.carried_out", filled)
+        with pytest.raises(ContainerFailed, match="legs of the volume changed"):
+            copies.add("shop", f"file:{image}")
+        assert not image.exists() and not copies.show()
 
 
 def test_what_is_not_as_it_was_is_no_copy(
