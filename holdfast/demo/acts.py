@@ -10,11 +10,11 @@ import os
 import random
 import statistics
 import time
-from collections.abc import Callable
 
+from holdfast.demo.act import Act, milliseconds, say_waits, tell
+from holdfast.demo.history_acts import bring_deleted_files_back, destroy_every_leg
 from holdfast.demo.stage import HANG_TIMEOUT_SECONDS, ActFailed, Stage
 from holdfast.demo.storage import Storage
-from holdfast.late_dataclass import dataclass
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import Reporter
 from holdfast.model.size import format_size
@@ -32,41 +32,6 @@ QUIET_SECONDS = 3.0
 leg which goes now lacks only what is written while it is away."""
 
 
-@dataclass(frozen=True)
-class Act:
-    """One act: what the audience reads above it and in the table, and what happens."""
-
-    title: str
-    summary: str
-    play: Callable[[Stage], None]
-    needs_takeover: bool = False
-
-
-def milliseconds(value: float) -> str:
-    """A wait as people compare it."""
-    return f"{value:.1f} ms" if value < 1000 else f"{value / 1000:.2f} s"
-
-
-def waits_in_words(waits_ms: dict[str, float]) -> str:
-    """The wait of each application."""
-    return ", ".join(f"{name} {milliseconds(wait)}" for name, wait in waits_ms.items())
-
-
-def _say_waits(stage: Stage) -> None:
-    errors = stage.errors()
-    text = f"longest wait: {waits_in_words(stage.waits_ms())}; {errors or 'no'} errors"
-    stage.timeline.result(text, good=not errors)
-
-
-def _tell(stage: Stage, text: str, receipt: Receipt | None = None) -> None:
-    """Say something; when it happened, the receipt's last step knows best."""
-    ago = 0.0
-    if receipt is not None:
-        moments = [step.started for step in receipt.steps] or [receipt.finished]
-        ago = max(0.0, time.time() - moments[-1])
-    stage.timeline.event(text, ago)
-
-
 def destroy_a_leg(stage: Stage) -> None:
     """A leg's image is truncated to nothing while it is written to."""
     number = stage.number(stage.a)
@@ -74,9 +39,9 @@ def destroy_a_leg(stage: Stage) -> None:
     os.truncate(stage.a.image, 0)
     stage.until_lost(stage.a)
     receipt = stage.receipt("failover")
-    _tell(stage, f"leg {number} has failed, its requests went to {stage.b}", receipt)
+    tell(stage, f"leg {number} has failed, its requests went to {stage.b}", receipt)
     stage.progress()
-    _say_waits(stage)
+    say_waits(stage)
 
 
 def take_in_the_spare(stage: Stage) -> None:
@@ -84,10 +49,10 @@ def take_in_the_spare(stage: Stage) -> None:
     receipt = stage.receipt("replacement")
     ago = time.time() - receipt.started
     stage.timeline.event(f"{stage.c}, the spare, takes its place; nobody had to ask", ago)
-    _tell(stage, f"{stage.c} is in sync after {_took(receipt)}", receipt)
+    tell(stage, f"{stage.c} is in sync after {_took(receipt)}", receipt)
     stage.until_healthy(stage.b, stage.c)
     stage.progress()
-    _say_waits(stage)
+    say_waits(stage)
 
 
 def _took(receipt: Receipt) -> str:
@@ -110,9 +75,9 @@ def hang_a_leg(stage: Stage) -> None:
     stage.until_lost(stage.b)
     receipt = stage.receipt("failover")
     seconds = f"{HANG_TIMEOUT_SECONDS:g} s"
-    _tell(stage, f"leg {number} gave no answer for {seconds}: {stage.c} took its requests", receipt)
+    tell(stage, f"leg {number} gave no answer for {seconds}: {stage.c} took its requests", receipt)
     stage.progress()
-    _say_waits(stage)
+    say_waits(stage)
     stage.pause(0.5)
     stage.b.thaw()
     stage.timeline.event(f"{stage.b}: its server continues (SIGCONT)")
@@ -123,7 +88,7 @@ def _await_return(stage: Stage, storage: Storage, *expected: Storage) -> None:
     stage.until_healthy(*expected)
     receipt = stage.receipt("resync")
     text = f"{storage} was brought up to date and is a leg again: {_took(receipt)}"
-    _tell(stage, text, receipt)
+    tell(stage, text, receipt)
 
 
 def kill_the_driver(stage: Stage) -> None:
@@ -166,14 +131,14 @@ def lose_both_legs(stage: Stage) -> None:
     waiting = {each.name: each.snapshot().waiting_since_ns for each in stage.applications}
     if not all(waiting.values()):
         raise ActFailed("an application went on although there is no storage")
-    _say_waits(stage)
+    say_waits(stage)
     stage.c.start()
     stage.timeline.event(f"{stage.c}: its server is back")
     receipt = stage.receipt("hold")
     replayed = format_size(receipt.bytes_replayed)
-    _tell(stage, f"recognised as current, {replayed} replayed from the journal: released", receipt)
+    tell(stage, f"recognised as current, {replayed} replayed from the journal: released", receipt)
     stage.progress()
-    _say_waits(stage)
+    say_waits(stage)
     stage.b.start()
     stage.timeline.event(f"{stage.b}: its server is back")
     _await_return(stage, stage.b, stage.b, stage.c)
@@ -186,18 +151,20 @@ def replace_a_leg(stage: Stage) -> None:
     stage.holdfast.legs.replace(stage.show().name, str(number), stage.d.url, wait=False)
     stage.until_healthy(stage.c, stage.d)
     receipt = stage.receipt("replacement", "leg ")
-    _tell(stage, f"{stage.d} is in sync, {stage.b} has left: {_took(receipt)}", receipt)
+    tell(stage, f"{stage.d} is in sync, {stage.b} has left: {_took(receipt)}", receipt)
     stage.progress()
-    _say_waits(stage)
+    say_waits(stage)
 
 
 def move_to_another_file_system(stage: Stage) -> None:
     """The volume is dismounted under the applications and comes back from other storage, as XFS."""
     before = mount_at(stage.mount)
-    stage.timeline.event(f"the volume is to move from {stage.c} and {stage.d} to {stage.e}, as XFS")
+    stage.timeline.event(
+        f"the volume is to move from {stage.c} and {stage.d} to {stage.e} and {stage.f}, as XFS"
+    )
     name = stage.show().name
     receipt = stage.holdfast.restorations.migrate(
-        MigrateRequest(name, (stage.e.url,), filesystem=TARGET_FILESYSTEM),
+        MigrateRequest(name, (stage.e.url, stage.f.url), filesystem=TARGET_FILESYSTEM),
         Reporter(say=stage.timeline.move),
     )
     after = mount_at(stage.mount)
@@ -211,8 +178,10 @@ def move_to_another_file_system(stage: Stage) -> None:
         if step.name in _MOVE_IN_WORDS:
             ago = max(0.0, time.time() - step.started - step.seconds)
             stage.timeline.event(_MOVE_IN_WORDS[step.name].format(step.outcome), ago)
+    stage.until_healthy(stage.e, stage.f)
+    stage.timeline.event(f"{stage.f} is in sync with {stage.e}")
     stage.progress()
-    _say_waits(stage)
+    say_waits(stage)
 
 
 _MOVE_IN_WORDS = {
@@ -239,4 +208,6 @@ ACTS = (
     Act("Both legs are gone, one returns", f"held {HELD_SECONDS:g} s, replayed", lose_both_legs),
     Act("A leg is replaced on purpose", "leg replaced", replace_a_leg),
     Act("From ext4 to XFS under open files", "dismounted, now XFS", move_to_another_file_system),
+    Act("Files are deleted by mistake", "deleted files put back", bring_deleted_files_back),
+    Act("Every leg is destroyed", "lost, restored by itself", destroy_every_leg),
 )

@@ -1,8 +1,8 @@
 """Taking a demo away again, however far it came: processes, volume, mounts, loop devices, folder.
 
 Works from the folder alone, so that the next demo can do it for one that was killed. Everything
-that belongs to a demo names its folder: processes in their command line, mounts and loop devices in
-their paths. Must never remove the folder while anything is mounted below it.
+that belongs to a demo names its folder: processes in their command line or environment, mounts and
+loop devices in their paths. Must never remove the folder while anything is mounted below it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ VOLUME = "demo"
 APPLICATION = "holdfast.demo.applications."
 SERVER = "holdfast.demo.storage_server"
 GATE = "holdfast.gate"
+DAEMON = "holdfast.cli daemon"
+JOB = "holdfast.jobs"
 
 _END_SECONDS = 10.0
 
@@ -73,6 +75,8 @@ def dismantle(home: Path) -> None:
     """Take everything away. Idempotent. Raises InUse naming what could not be, Untrusted."""
     own_directory(home)
     settings = Settings(home=home)
+    for module in (DAEMON, JOB):  # in this order: one begins the other
+        _end(home, module)
     _signal(home, APPLICATION, signal.SIGKILL)
     _signal(home, SERVER, signal.SIGCONT)
     try:
@@ -114,9 +118,17 @@ def processes(home: Path, module: str = "") -> list[tuple[int, str]]:
                 if entry.stat().st_uid != os.geteuid():
                     continue  # whoever names our folder is none of ours
                 words = os.fsdecode(read(f"{entry}/cmdline").replace(b"\0", b" "))
-                if f" {home}/" in words.replace("=", " ") and module in words:
+                if module in words and (
+                    f" {home}/" in words.replace("=", " ") or _has(entry, home)
+                ):
                     found.append((int(entry.name), words.strip()))
     return found
+
+
+def _has(entry: Path, home: Path) -> bool:
+    """Whether the folder is where this process has its state: the daemon, and jobs that it begins.
+    Raises OSError."""
+    return os.fsencode(f"HOLDFAST_HOME={home}") in read(f"{entry}/environ").split(b"\0")
 
 
 def _loops(home: Path) -> list[LoopDevice]:
@@ -127,6 +139,16 @@ def _signal(home: Path, module: str, number: int) -> None:
     for pid, _ in processes(home, module):
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+
+
+def _end(home: Path, module: str) -> None:
+    """Kill them, and whom they begin meanwhile."""
+
+    def are_gone() -> bool:
+        _signal(home, module, signal.SIGKILL)
+        return not processes(home, module)
+
+    _wait_for(are_gone)
 
 
 def _wait_for(condition: Callable[[], bool]) -> bool:

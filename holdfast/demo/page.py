@@ -15,8 +15,8 @@ from holdfast.receipt_page import document
 from holdfast.system.files.durable import replace_durably
 
 _LEAD = (
-    "Three applications kept writing while their storage was destroyed, hung, lost and replaced."
-    " These are the receipts of it, in order."
+    "Three applications kept writing while their storage was destroyed, hung, lost and replaced,"
+    " and went on when all of it was gone. These are the receipts of it, in order."
 )
 
 

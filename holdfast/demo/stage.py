@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,7 @@ from holdfast.errors import GateGone
 from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import LegReport, LegState, VolumeReport, VolumeState
+from holdfast.policy.watching import watcher
 from holdfast.service import Holdfast, NewVolume
 
 VOLUME_BYTES = 512 << 20
@@ -56,8 +59,14 @@ class Stage:
         self.c = ServedStorage(home, "C", container_bytes)
         self.d = Storage(home, "D")
         self.e = Storage(home, "E")
+        self.f = Storage(home, "F")
+        self.g = Storage(home, "G")
+        self.h = Storage(home, "H")
         self.applications: list[RunningApplication] = []
         self.at_rest: dict[str, str] = {}
+        """SHA-256 of files that nobody writes to, by name."""
+        self.at_rest_folder = self.mount / "at-rest"
+        self.at_rest_bytes = AT_REST_FILES * AT_REST_FILE_BYTES
         self._receipts_seen: set[str] = set()
         self._earlier_waits_ms: dict[str, float] = {}
 
@@ -78,13 +87,12 @@ class Stage:
                 hold_timeout_seconds=HOLD_TIMEOUT_SECONDS,
             )
         )
-        folder = self.mount / "at-rest"
-        folder.mkdir()
+        self.at_rest_folder.mkdir()
         for number in range(AT_REST_FILES):
             self.check()
             self.timeline.move(f"writing files ({number} of {AT_REST_FILES})")
             content = os.urandom(AT_REST_FILE_BYTES)
-            with (folder / f"file-{number:02d}").open("wb") as file:
+            with (self.at_rest_folder / f"file-{number:02d}").open("wb") as file:
                 file.write(content)
                 os.fsync(file.fileno())
             self.at_rest[f"file-{number:02d}"] = hashlib.sha256(content).hexdigest()
@@ -99,6 +107,23 @@ class Stage:
             directory.mkdir()
             self.applications.append(RunningApplication(name, directory, outside))
         self.progress(100)
+
+    def start_daemon(self) -> None:
+        """Start the daemon that carries out policies, and wait until it watches."""
+        environment = {**os.environ, "HOLDFAST_HOME": str(self.home)}
+        command = [sys.executable, "-m", "holdfast.cli", "daemon", "--interval", "0.5s"]
+        with (self.home / "daemon.log").open("wb") as words:
+            daemon = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                cwd="/",
+                env=environment,
+                start_new_session=True,  # Ctrl-C is meant for the demo
+            )
+        run_directory = self.holdfast.settings.run_directory
+        self.until(lambda: watcher(run_directory) == daemon.pid, "the daemon watches")
 
     # --- waiting ----------------------------------------------------------------------------
 
@@ -206,6 +231,20 @@ class Stage:
         self.until(arrived, f"the receipt of the {strategy}")
         self._receipts_seen.add(found[0].id)
         return found[0]
+
+    def wrong_at_rest(self, root: Path) -> list[str]:
+        """What is not as it was among the files at rest below this root of the volume, in words."""
+        faults = []
+        for name, digest in self.at_rest.items():
+            try:
+                path = root / self.at_rest_folder.name / name
+                found = hashlib.sha256(path.read_bytes()).hexdigest()
+            except OSError as error:
+                faults.append(f"{name} cannot be read: {error.strerror}")
+            else:
+                if found != digest:
+                    faults.append(f"{name} is garbled")
+        return faults
 
     # --- what the applications feel -----------------------------------------------------------
 

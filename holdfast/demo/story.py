@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from holdfast.demo.acts import ACTS, Act
+from holdfast.demo.act import Act
+from holdfast.demo.acts import ACTS
 from holdfast.demo.applications.launch import APPLICATIONS
 from holdfast.demo.dismantle import PREFIX, abandoned, dismantle, lock
 from holdfast.demo.page import leave_page
-from holdfast.demo.stage import AT_REST_FILE_BYTES, AT_REST_FILES, ActFailed, DemoInterrupted, Stage
+from holdfast.demo.stage import AT_REST_FILES, ActFailed, DemoInterrupted, Stage
 from holdfast.demo.timeline import BOLD, DIM, Timeline
 from holdfast.demo.verdict import DemoVerdict, examine, tell
 from holdfast.errors import HoldfastError, HostCannot, MissingRights
@@ -147,8 +148,7 @@ def _introduce(stage: Stage) -> None:
     line(f"  spare     storage C ({stage.c.kind})")
     for name in APPLICATIONS:
         line(f"  {name:<9} {WHAT_THEY_DO[name]}")
-    size = format_size(AT_REST_FILES * AT_REST_FILE_BYTES)
-    line(f"  at rest   {AT_REST_FILES} files of random bytes, {size}")
+    line(f"  at rest   {AT_REST_FILES} files of random bytes, {format_size(stage.at_rest_bytes)}")
     line()
 
 

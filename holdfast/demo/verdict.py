@@ -6,7 +6,6 @@ never ask the gate whether its data is right.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,13 +14,14 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
-from holdfast.demo.acts import milliseconds
+from holdfast.demo.act import milliseconds
 from holdfast.demo.applications.launch import APPLICATIONS
 from holdfast.demo.applications.runner import Result
 from holdfast.demo.stage import VOLUME_BYTES, Stage
 from holdfast.demo.storage import Storage
 from holdfast.demo.timeline import BOLD, GREEN, RED, Timeline
 from holdfast.late_dataclass import dataclass
+from holdfast.model.volume import LegState
 from holdfast.system.mounts import mount_api
 from holdfast.system.mounts.mount_table import mount, unmount
 from holdfast.system.storage.filesystem import check_filesystem
@@ -70,8 +70,8 @@ def examine(stage: Stage, verdict: DemoVerdict) -> None:
     stage.check_interruption()
     stage.holdfast.detach_volume(report.name)
     stage.timeline.event("the applications have ended, the volume is detached")
-    urls = {leg.url for leg in report.legs}
-    storages = (stage.a, stage.b, stage.c, stage.d, stage.e)
+    urls = {leg.url for leg in report.legs if leg.state is LegState.IN_SYNC}
+    storages = (stage.a, stage.b, stage.c, stage.d, stage.e, stage.f, stage.g)
     for storage in (each for each in storages if each.url in urls):
         faults = _judge(stage, storage, report.filesystem, verdict)
         verdict.faults += faults
@@ -97,7 +97,7 @@ def _judge(stage: Stage, storage: Storage, filesystem: str, verdict: DemoVerdict
         for name in APPLICATIONS:
             # SQLite cannot open a database in WAL mode on a read-only file system.
             shutil.copytree(plain / name, copy / name)
-        faults += [f"{storage}: {fault}" for fault in _judge_at_rest(stage, plain / "at-rest")]
+        faults += [f"{storage}: {fault}" for fault in stage.wrong_at_rest(plain)]
     for application in stage.applications:
         found = application.verify(copy / application.name)
         lost = max(verdict.lost.get(application.name, 0), len(found))
@@ -130,19 +130,6 @@ def mounted_apart(image: Path, filesystem: str, point: Path) -> Iterator[Path]:
         yield Path(f"/proc/self/fd/{tree}")
     finally:
         os.close(tree)
-
-
-def _judge_at_rest(stage: Stage, folder: Path) -> list[str]:
-    faults = []
-    for name, digest in stage.at_rest.items():
-        try:
-            found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            faults.append(f"{name} cannot be read: {error.strerror}")
-        else:
-            if found != digest:
-                faults.append(f"{name} is garbled")
-    return faults
 
 
 def tell(verdict: DemoVerdict, timeline: Timeline) -> None:

@@ -22,7 +22,7 @@ from tests.soak import every_other
 from tests.waiting import wait_until
 
 COMMAND = [str(Path(sys.executable).with_name("holdfast")), "demo"]
-DEMO_SECONDS = 180.0
+DEMO_SECONDS = 240.0
 END_SECONDS = 60.0
 APPLICATIONS = {"bank", "appender", "mapper"}
 HOME = re.compile(r" at (/var/tmp/holdfast-demo-\w+)/volume")
@@ -41,18 +41,21 @@ def test_every_invariant_holds_and_the_story_is_plain_text(tmp_path: Path) -> No
     verdict = json.loads(done.stdout)
     assert verdict["holds"] is True
     assert verdict["faults"] == []
-    assert len(verdict["acts"]) == 7
+    assert len(verdict["acts"]) == 9
     for act in verdict["acts"]:
         assert set(act["waits_ms"]) == APPLICATIONS
         assert all(wait > 0 for wait in act["waits_ms"].values())
-    hang, held = verdict["acts"][2], verdict["acts"][4]
+    hang, held, lost = (verdict["acts"][number] for number in (2, 4, 8))
     assert max(hang["waits_ms"].values()) >= 1000, "nobody waited for the leg that hangs"
     assert min(held["waits_ms"].values()) >= 2000, "somebody went on without storage"
+    assert min(lost["waits_ms"].values()) >= 1000, "the policy waited for nothing"
+    assert "16 files, 64.0 MiB, are as they were" in done.stderr
     for name in APPLICATIONS:
         assert verdict["applications"][name]["acknowledged"] > 200
         assert verdict["applications"][name]["errors"] == 0
         assert verdict["lost"][name] == 0
-    assert len(verdict["legs"]) == 1
+    (leg,) = verdict["legs"]
+    assert leg.endswith("/storage-G/leg.img"), "it is not the copy that is left"
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr
     assert "It held: " in done.stderr
@@ -75,8 +78,10 @@ def test_every_invariant_holds_and_the_story_is_plain_text(tmp_path: Path) -> No
             ("kills  1 to  5", signal.SIGHUP),
             ("the volume is held", signal.SIGINT),
             ("is to move from storage B", signal.SIGTERM),
-            ("to storage E, as XFS", signal.SIGINT),
+            ("to storage E and storage F, as XFS", signal.SIGINT),
             ("Afterwards", signal.SIGINT),
+            ("no leg is left, and none comes back", signal.SIGTERM),
+            ("one command: holdfast files", signal.SIGINT),
         ]
     ),
 )
@@ -105,9 +110,12 @@ def test_it_ends_when_nobody_reads() -> None:
     assert leftovers(home_of(told)) == []
 
 
-def test_the_next_demo_takes_away_one_that_was_killed() -> None:
+@pytest.mark.parametrize(
+    "moment", every_other(["is killed too: no leg is left", "no leg is left, and none comes back"])
+)
+def test_the_next_demo_takes_away_one_that_was_killed(moment: str) -> None:
     with demo() as killed:
-        told = read_until(killed, "is killed too: no leg is left")
+        told = read_until(killed, moment)
         killed.kill()
         killed.wait()
     home = home_of(told)

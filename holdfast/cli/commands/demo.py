@@ -26,8 +26,9 @@ def demo(
     """Break the storage under running applications.
 
     Three applications that verify themselves run on a volume whose storage is destroyed, hung
-    and replaced, and whose driver is killed. Exit status 0 only when they noticed nothing.
-    Takes about half a minute and leaves nothing behind, also after Ctrl-C, but the page that its
+    and replaced, and whose driver is killed; a directory is deleted by mistake, and in the end
+    all storage is gone for good. Exit status 0 only when they noticed nothing.
+    Takes less than a minute and leaves nothing behind, also after Ctrl-C, but the page that its
     last line names: what happened, as pictures.
     """
     from holdfast.demo.story import PAGE, run
