@@ -29,6 +29,7 @@ from holdfast.model.served import (
     ApiVersion,
     DoctorReport,
     JobShown,
+    MomentShown,
     RestorationShown,
     ShownVolume,
     UsersShown,
@@ -41,8 +42,12 @@ _ABOUT = """Storage under running applications: looked at by whoever may connect
 
 Requests of operations are those of docs/jobs.md; errors are those of docs/exit-status.md."""
 
+MOST_MOMENT = 200
+"""Characters: names of points have 64."""
+
 Name = Annotated[str, InPath(description="Of a volume.")]
 When = Annotated[str | None, Query(description='As in commands: "10m ago", "yesterday 14:02".')]
+Moment = Annotated[str, Query(min_length=1, max_length=MOST_MOMENT, description="As `--at`.")]
 Limit = Annotated[int, Query(ge=1, le=MOST_RECEIPTS)]
 
 LAST_EVENT = "last-event-id"
@@ -99,6 +104,10 @@ def _looking(api: Api) -> APIRouter:
     @routes.get("/volumes/{name}/points", response_model=list[PointReport])
     async def points(request: Request, name: Name) -> Response:
         return answer(await ask(request, "points", {"name": name}))
+
+    @routes.get("/volumes/{name}/assessment", response_model=MomentShown)
+    async def assessment(request: Request, name: Name, at: Moment) -> Response:
+        return answer(await ask(request, "assessment", {"name": name, "at": at}))
 
     @routes.get("/restorations", response_model=list[RestorationShown])
     async def restorations(request: Request) -> Response:

@@ -32,6 +32,10 @@ MOST_WAITING = 64
 MOST_WAITING_OF_A_USER = 16
 """Of one who is not root."""
 
+_LONG = frozenset({"assessment"})
+"""Questions that read much: one of root's and one of all others at a time, so that however many
+ask, two of the places are left."""
+
 _END_SECONDS = 5.0
 """From SIGTERM to SIGKILL."""
 
@@ -97,6 +101,7 @@ class Lookers:
         self._idle: list[Looker] = []
         self._places = asyncio.Semaphore(MOST_LOOKERS)
         self._places_of_others = asyncio.Semaphore(MOST_LOOKERS - 1)
+        self._long = {is_root: asyncio.Semaphore(1) for is_root in (True, False)}
         self._waiting = Seats(MOST_WAITING, MOST_WAITING_OF_A_USER)
         self._asked: dict[tuple[bool, bytes], asyncio.Task[Any]] = {}
         """What is being found out, for root or for others: who asks the same meanwhile gets the
@@ -126,7 +131,8 @@ class Lookers:
         self._waiting.leave(uid)
 
     async def _answer(self, question: str, is_root: bool, text: bytes) -> Any:
-        async with nullcontext() if is_root else self._places_of_others, self._places:
+        alone = self._long[is_root] if question in _LONG else nullcontext()
+        async with alone, nullcontext() if is_root else self._places_of_others, self._places:
             line = await self._said(question, text)
         try:
             end = read_end(read_object(line), lambda value: value)

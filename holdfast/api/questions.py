@@ -20,7 +20,7 @@ from holdfast.model.moment import Timespan, parse_moment
 from holdfast.model.served import UserShown
 from holdfast.model.volume import check_name
 from holdfast.policy.watching import watcher
-from holdfast.service import Holdfast
+from holdfast.service import Holdfast, RestoreRequest, rewinding
 from holdfast.service.seen import Shown, shown_copies, shown_volumes
 from holdfast.service.under_way import restorations_under_way
 
@@ -90,6 +90,31 @@ def _copies(holdfast: Holdfast, name: str) -> list[dict[str, Any]]:
 
 def _points(holdfast: Holdfast, name: str) -> list[dict[str, Any]]:
     return [asdict(each) for each in holdfast.histories.points.show(check_name(name))]
+
+
+def _assessment(holdfast: Holdfast, name: str, at: str) -> dict[str, Any]:
+    judged = rewinding.judged(holdfast, RestoreRequest(check_name(name), at=at))
+    way, found, refused = judged.way, judged.found, judged.refused
+    why = "" if refused is None else refused.message
+    if found is not None and found.plan.refuses:
+        why = found.plan.reason
+    stopped = [] if found is None else found.as_json()["processes"]
+    stopped.sort(key=lambda each: sum(each["handles"].values()), reverse=True)
+    return {
+        "volume": name,
+        "at": at,
+        "moment": judged.moment,
+        "position": way.position,
+        "copy": way.copy.url,
+        "copy_made": way.copy.made,
+        "history_bytes": way.position - way.copy.position,
+        "written": way.written,
+        "plan": None if found is None else found.plan.as_json(),
+        "refused": why,
+        "mend": "" if refused is None else refused.mend,
+        "processes": stopped[:MOST_USERS],
+        "more": max(0, len(stopped) - MOST_USERS),
+    }
 
 
 def _receipts(
@@ -165,6 +190,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "users": _users,
     "copies": _copies,
     "points": _points,
+    "assessment": _assessment,
     "restorations": _restorations,
     "watch": _watch,
     "receipts": _receipts,

@@ -20,6 +20,7 @@ from holdfast.model.served import (
     ApiVersion,
     DoctorReport,
     JobShown,
+    MomentShown,
     Problem,
     RestorationShown,
     ShownVolume,
@@ -101,6 +102,12 @@ def copies(name: str) -> Asked[tuple[CopyReport, ...]]:
 def points(name: str) -> Asked[tuple[PointReport, ...]]:
     """Restore points of one. Raises InvalidName."""
     return Asked(f"/v1/volumes/{check_name(name)}/points", tuple[PointReport, ...])
+
+
+def assessment(name: str, at: str) -> Asked[MomentShown]:
+    """A moment of one, and what a restoration to it would do. Raises InvalidName."""
+    path = f"/v1/volumes/{check_name(name)}/assessment"
+    return Asked(path, MomentShown, parameters={"at": at})
 
 
 def restorations() -> Asked[tuple[RestorationShown, ...]]:

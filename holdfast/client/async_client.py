@@ -28,6 +28,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
     DoctorReport,
     JobShown,
+    MomentShown,
     RestorationShown,
     ShownVolume,
     UsersShown,
@@ -98,6 +99,11 @@ class AsyncClient:
     async def points(self, name: str) -> tuple[PointReport, ...]:
         """Its restore points. Raises NoSuchVolume."""
         return await self._ask(asking.points(name))
+
+    async def assessment(self, name: str, at: str) -> MomentShown:
+        """A moment of its history, `at` as in commands: how it is reached, and what a restoration
+        to it would do. Changes nothing. Raises NoHistory, Unreachable where it is not reached."""
+        return await self._ask(asking.assessment(name, at))
 
     async def restorations(self) -> tuple[RestorationShown, ...]:
         """Those that have begun and not ended, whoever began them."""

@@ -28,6 +28,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
     DoctorReport,
     JobShown,
+    MomentShown,
     RestorationShown,
     ShownVolume,
     UsersShown,
@@ -97,6 +98,11 @@ class Client:
     def points(self, name: str) -> tuple[PointReport, ...]:
         """Its restore points. Raises NoSuchVolume."""
         return self._ask(asking.points(name))
+
+    def assessment(self, name: str, at: str) -> MomentShown:
+        """A moment of its history, `at` as in commands: how it is reached, and what a restoration
+        to it would do. Changes nothing. Raises NoHistory, Unreachable where it is not reached."""
+        return self._ask(asking.assessment(name, at))
 
     def restorations(self) -> tuple[RestorationShown, ...]:
         """Those that have begun and not ended, whoever began them."""

@@ -44,6 +44,8 @@ class _Pages:
             Route("/", self._overview),
             Route("/volumes/{name}", self._volume),
             Route("/volumes/{name}/rest", self._volume_rest),
+            Route("/volumes/{name}/moment", self._moment),
+            Route("/volumes/{name}/moment/part", self._moment_part),
             Route("/receipts", self._receipts),
             Route("/receipts/{identifier}/file", self._receipt_file),
             Route("/receipts/{identifier}", self._receipt),
@@ -72,6 +74,21 @@ class _Pages:
     async def _volume_rest(self, request: Request) -> Response:
         values = await self._shown.volume_rest(request.path_params["name"])
         return self._page("volume_rest.html", **values)
+
+    async def _moment(self, request: Request) -> Response:
+        """For whoever has no script."""
+        name = request.path_params["name"]
+        part = await self._shown.moment(name, request.query_params.get("at", ""))
+        return self._page("moment.html", part=part, name=name)
+
+    async def _moment_part(self, request: Request) -> Response:
+        """A page puts it in its place whatever it says: htmx shows no error."""
+        name, at = request.path_params["name"], request.query_params.get("at", "")
+        try:
+            part = await self._shown.moment(name, at)
+        except HoldfastError as error:
+            part = self._shown.unreachable(error)
+        return HTMLResponse(part.html)
 
     async def _receipts(self, request: Request) -> Response:
         given = request.query_params

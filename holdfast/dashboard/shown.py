@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import Awaitable
 from datetime import UTC, datetime
@@ -120,6 +121,17 @@ class Shown:
             "line": line,
             "chosen": None if line is None or line.latest is None else moment_text(line.latest),
         }
+
+    async def moment(self, name: str, at: str) -> PagePart:
+        """What could be done with a moment of one. Raises NoHistory, Unreachable."""
+        client = self._client
+        key = ("moment", name, at)
+        found = await self._asking.ask(key, SLOW_SECONDS, lambda: client.assessment(name, at))
+        words = at if found.moment is None else moment_text(found.moment)
+        html = self._templates.page(
+            "moment_part.html", moment=found, words=words, at=shlex.quote(words), now=time.time()
+        )
+        return PagePart(html)
 
     async def restoration(self, identifier: str) -> PagePart:
         """One that goes on, step by step; its receipt when it has ended. Raises NoSuchReceipt."""

@@ -7,6 +7,7 @@ from typing import Any
 from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding
 from holdfast.model.following import FollowingReport
+from holdfast.model.plan import Plan
 from holdfast.model.trouble import Trouble
 from holdfast.model.volume import VolumeReport
 
@@ -156,3 +157,43 @@ class WatchShown:
     """Kinds of those that are told: mail, webhook, command."""
     undelivered: int
     """Messages that could not be delivered yet."""
+
+
+@dataclass(frozen=True)
+class StoppedShown:
+    """A process that would stand still."""
+
+    pid: int
+    name: str
+    handles: dict[str, int]
+    """How many of each verdict; docs/restoration.md."""
+
+
+@dataclass(frozen=True)
+class MomentShown:
+    """A moment of a volume's history: how it is reached, and what a restoration to it would do."""
+
+    volume: str
+    at: str
+    """As it was asked for."""
+    moment: float | None
+    """Unix time in seconds, of `10m ago`, too; None: a point, or a position, was named."""
+    position: int
+    """The same, in the history."""
+    copy: str
+    """URL of the copy that it is reached from."""
+    copy_made: float
+    """Unix time, seconds."""
+    history_bytes: int
+    """How much of the history is applied to a duplicate of that."""
+    written: float | None
+    """When the last write before it was; None: nothing since the copy."""
+    plan: Plan | None
+    """Of a restoration to it, as `restore --at WHEN --dry-run` has it; None: `refused` says why."""
+    refused: str
+    """Why a restoration would not be begun; empty: it would. A clone is in nobody's way."""
+    mend: str
+    processes: tuple[StoppedShown, ...]
+    """Who would stand still, those with most handles first."""
+    more: int
+    """How many others."""

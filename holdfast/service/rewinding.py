@@ -25,7 +25,7 @@ from holdfast.model.source import NOTHING_KNOWN, Source
 from holdfast.model.volume import check_name
 from holdfast.restoration.assessing.assess import Assessment, refuse
 from holdfast.restoration.storage.origin import contents_as_they_are
-from holdfast.service.clones import WayThere
+from holdfast.service.clones import AskedMoment, WayThere
 from holdfast.service.holdfast import Holdfast
 from holdfast.service.restore_request import RestoreRequest
 from holdfast.service.undoing import left_by_the_last
@@ -38,6 +38,18 @@ class Intention(NamedTuple):
     """As it was asked for, with what is found: its moment is a position."""
     found: Assessment
     source: Source = NOTHING_KNOWN
+
+
+class JudgedMoment(NamedTuple):
+    """What can be done with a moment."""
+
+    moment: float | None
+    """Unix time in seconds; None: a point, or a position, was named."""
+    way: WayThere
+    found: Assessment | None
+    """None: not even that can be found out, and `refused` says why."""
+    refused: HoldfastError | None = None
+    """What keeps a restoration from being begun; a clone can be made all the same."""
 
 
 def intended(holdfast: Holdfast, request: RestoreRequest, reporter: Reporter = SILENT) -> Intention:
@@ -53,19 +65,45 @@ def intended(holdfast: Holdfast, request: RestoreRequest, reporter: Reporter = S
         return Intention(fixed, holdfast.restorations.assess(named, known), known)
     clones = holdfast.histories.clones
     asked = clones.asked(request.volume, request.at)
-    asked.check_room()
-    copy = asked.stand_in
-    fixed = replace(request, volume_id=copy.volume_id)
-    source = Source(f"{request.volume} as it was at {request.at}", is_to_come=True)
-    standing = replace(fixed, contents=copy.url, at="")
-    with _copies_named(request):
-        found = holdfast.restorations.assess(standing, source)
+    source, found = _stood_in(holdfast, request, asked)
     if found.plan.refuses:
         return Intention(request, found)
     way = clones.way_to(asked, reporter)
     told = replace(source, findings=_about(way))
-    fixed = replace(fixed, at=f"position:{way.position}")
+    volume_id = asked.stand_in.volume_id
+    fixed = replace(request, volume_id=volume_id, at=f"position:{way.position}")
     return Intention(fixed, found.with_findings(told.findings), told)
+
+
+def judged(
+    holdfast: Holdfast, request: RestoreRequest, reporter: Reporter = SILENT
+) -> JudgedMoment:
+    """How a moment is reached, and what restoring to it would do or why it cannot be begun. Makes
+    and changes nothing. Raises what `Clones.way` does where there is no way to it."""
+    clones = holdfast.histories.clones
+    asked = clones.asked(request.volume, request.at)
+    way = clones.way_to(asked, reporter)
+    moment = None if asked.position is not None else asked.moment
+    fixed = request if moment is None else replace(request, at=in_full(moment))
+    found: Assessment | None = None
+    try:
+        found = _stood_in(holdfast, fixed, asked)[1]
+        refuse(found)
+    except HoldfastError as error:
+        return JudgedMoment(moment, way, found, error)
+    return JudgedMoment(moment, way, found)
+
+
+def _stood_in(
+    holdfast: Holdfast, request: RestoreRequest, asked: AskedMoment
+) -> tuple[Source, Assessment]:
+    """What is in the way of a moment, with a copy in the place of what would be made from it."""
+    asked.check_room()
+    copy = asked.stand_in
+    source = Source(f"{request.volume} as it was at {request.at}", is_to_come=True)
+    standing = replace(request, volume_id=copy.volume_id, contents=copy.url, at="")
+    with _copies_named(request):
+        return source, holdfast.restorations.assess(standing, source)
 
 
 def restored(

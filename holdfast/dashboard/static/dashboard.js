@@ -17,6 +17,17 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 });
 
+const JUDGE_AFTER_MS = 400; // arrow keys move the slider again and again
+
+let judging = 0;
+
+// What stood there is about another moment: no command of it may be typed any more.
+function forgetJudgement(words) {
+  const place = document.getElementById("judged");
+  place.innerHTML = "<p class=\"dim\"></p>";
+  place.firstChild.textContent = words;
+}
+
 // The moment of the slider, as commands take it.
 function chooseMoment(slider) {
   const begin = Number(slider.dataset.begin), end = Number(slider.dataset.end);
@@ -26,17 +37,27 @@ function chooseMoment(slider) {
   const chosen = slider.value === slider.max ? Math.min(at, last) : at;
   const reached = moments.some(([first, final]) => first <= chosen && chosen <= final);
   const text = new Date(chosen * 1000).toISOString();
-  document.getElementById("moment-shown").textContent = text;
+  document.getElementById("moment-shown").value = text;
   slider.setAttribute("aria-valuetext", reached ? text : `${text}, out of reach`);
-  document.getElementById("choices").classList.toggle("far", !reached);
   document.getElementById("out-of-reach").hidden = reached;
-  for (const code of document.querySelectorAll("#choices code")) {
-    code.textContent = code.textContent.replace(/--at "[^"]*"/, `--at "${text}"`);
-  }
 }
 
 document.addEventListener("input", (event) => {
+  if (event.target.id !== "moment" && event.target.id !== "moment-shown") return;
   if (event.target.id === "moment") chooseMoment(event.target);
+  clearTimeout(judging);
+  document.getElementById("go-back").dispatchEvent(new Event("htmx:abort"));
+  forgetJudgement("Ask what would happen: the commands for it come then.");
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.id !== "moment") return;
+  clearTimeout(judging);
+  judging = setTimeout(() => document.getElementById("go-back")?.requestSubmit(), JUDGE_AFTER_MS);
+});
+
+document.addEventListener("submit", (event) => {
+  if (event.target.id === "go-back") forgetJudgement("Looking at the history, and at who uses it …");
 });
 
 const short = (number) => number.toFixed(number < 10 ? 2 : 0);

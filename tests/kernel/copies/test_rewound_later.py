@@ -17,6 +17,7 @@ from holdfast.errors import (
     ContainerFailed,
     HoldsData,
     InvalidOption,
+    Unreachable,
     Untrusted,
     VolumeHeld,
 )
@@ -30,6 +31,7 @@ from holdfast.service.clones import Clones
 from holdfast.service.copies import Copies
 from holdfast.service.past_view import View
 from holdfast.service.restorations import Restorations
+from holdfast.service.rewinding import judged
 from tests.kernel.copies.test_rewound import moment
 from tests.kernel.gate.kept_volume import made
 
@@ -80,6 +82,9 @@ def test_what_is_in_the_way_is_told_before_an_image_is_made(
     ):
         with pytest.raises(refused):
             perform(holdfast, request)
+    busy = judged(holdfast, RestoreRequest("shop", at=at))
+    assert isinstance(busy.refused, Blocked)
+    assert busy.found is not None and busy.found.plan.refuses
     database.kill()
     database.wait()
     assert not images
@@ -88,9 +93,19 @@ def test_what_is_in_the_way_is_told_before_an_image_is_made(
         with pytest.raises(VolumeHeld) as held:
             look(holdfast, RestoreRequest("shop", at=at))
         assert f'holdfast clone shop OTHER --at "{at}" --mount PATH' in held.value.mend
+    waits = judged(holdfast, RestoreRequest("shop", at=at))
+    assert isinstance(waits.refused, VolumeHeld) and waits.found is None
+    assert waits.way == busy.way  # and a clone can be made
     holdfast.release("shop")
-    found = intended(holdfast, RestoreRequest("shop", at=at)).found
-    assert not found.plan.refuses
+    intention = intended(holdfast, RestoreRequest("shop", at=at))
+    assert not intention.found.plan.refuses
+    well = judged(holdfast, RestoreRequest("shop", at=at))
+    assert well.refused is None and well.found is not None
+    assert well.found.plan.step_names == intention.found.plan.step_names
+    assert intention.request.at == f"position:{well.way.position}"
+    for words in ("2020-01-01", f"position:{1 << 60}"):
+        with pytest.raises(Unreachable):
+            judged(holdfast, RestoreRequest("shop", at=words))
     assert not images
 
 

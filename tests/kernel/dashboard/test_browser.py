@@ -14,6 +14,7 @@ from holdfast import Client, Holdfast, MigrateRequest, Settings
 from tests.browser import PROGRAM, Browser, browser
 from tests.kernel.api.serving import api
 from tests.kernel.dashboard.serving import dashboard
+from tests.kernel.gate.kept_volume import made
 from tests.kernel.restoration.bench import application, make_image, mounted
 from tests.waiting import wait_until
 
@@ -92,3 +93,45 @@ def test_a_restoration_is_followed_to_its_end(settings: Settings, ram_directory:
         answer = httpx.get(f"{root}receipts")  # the browser's secret is nobody else's
         assert answer.status_code == 401
         running.verify()
+
+
+def choose_a_moment(window: Browser, root: str) -> None:
+    """With the slider: what would happen is shown first, then the commands for it."""
+    window.go(f"{root}volumes/shop")
+    window.wait_for("document.getElementById('moment')")
+    window.wait_for("document.getElementById('moment').hasAttribute('aria-valuetext')")
+    offered = "document.getElementById('judged').innerText.includes('holdfast ')"
+    assert not window.ask(offered)
+    judge(window)
+    window.ask("document.getElementById('moment').focus()")
+    for name in ("Home", "End"):
+        for kind in ("rawKeyDown", "keyUp"):
+            code = {"Home": 36, "End": 35}[name]
+            window.do("Input.dispatchKeyEvent", type=kind, key=name, windowsVirtualKeyCode=code)
+    window.wait_for("document.getElementById('judged').innerText.includes('holdfast restore shop')")
+    chosen = window.ask("document.getElementById('moment-shown').value")
+    said = window.ask("document.getElementById('judged').innerText")
+    for words in (" predicted", f"holdfast restore shop --at {chosen[:-1]}", "holdfast clone shop"):
+        assert words in said
+    judge(window)
+    window.ask("document.getElementById('moment').focus()")
+    window.do("Input.dispatchKeyEvent", type="rawKeyDown", key="Home", windowsVirtualKeyCode=36)
+    assert not window.ask(offered)  # they were for another moment
+    window.do("Input.dispatchKeyEvent", type="keyUp", key="Home", windowsVirtualKeyCode=36)
+    window.wait_for("document.querySelector('#judged [role=alert]')")  # no copy is so old
+    assert not window.ask(offered + " && document.getElementById('judged').innerText.includes("
+                          "'holdfast restore')")  # fmt: skip
+
+
+def test_pages_of_a_volume_with_a_history(settings: Settings, ram_directory: Path) -> None:
+    with Holdfast(settings) as holdfast, made(holdfast, ram_directory):
+        holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
+        copy = f"file:{ram_directory}/copy.img"
+        holdfast.histories.copies.add("shop", copy)
+        with api(), dashboard() as served, browser() as window:
+            window.go(served.url)
+            window.wait_for("document.querySelector('.volumes a')")
+            root = served.place + window.ask("location.pathname")
+            choose_a_moment(window, root)
+            assert window.complaints == []
+        holdfast.histories.copies.remove("shop", copy)

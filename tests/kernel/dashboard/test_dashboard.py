@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
-from contextlib import ExitStack
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import httpx
 
@@ -17,6 +18,18 @@ from tests.kernel.dashboard.serving import dashboard, visitor
 from tests.waiting import wait_until
 
 Run = Callable[..., Any]
+
+
+@contextmanager
+def sleeping(file: IO[str]) -> Iterator[None]:
+    """Somebody who has that file open, and took it from us."""
+    process = subprocess.Popen(["sleep", "infinity"], stdin=file, cwd="/")
+    file.close()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_volume_is_shown_to_who_may_look(
@@ -45,7 +58,17 @@ def test_a_volume_is_shown_to_who_may_look(
         with (mount / "file").open():
             rest = asking.get(f"{inside}/volumes/shop/rest").text
         assert f"file:{images[2]}" in rest and "noon" in rest
-        assert re.search(r"holdfast clone shop shop-then --at &#34;[\dT:.-]+Z&#34;", rest)
+        assert "holdfast restore" not in rest  # not before it was shown what that would do
+        with (mount / "file").open() as file, sleeping(file):
+            for at in (re.findall(r'value="([\dT:.-]+Z)"', rest)[0], "noon"):
+                for kind in ("moment", "moment/part"):
+                    judged = asking.get(f"{inside}/volumes/shop/{kind}", params={"at": at}).text
+                    assert f"holdfast clone shop shop-then --at {at} " in judged
+                    assert f"holdfast restore shop --at {at}<" in judged
+                    assert " predicted</dd>" in judged and "sleep <" in judged
+        for at in ("2020-01-01", "'; reboot #", "x" * 300, ""):
+            judged = asking.get(f"{inside}/volumes/shop/moment/part", params={"at": at}).text
+            assert 'role="alert"' in judged and "holdfast restore" not in judged
         assert "1 file" in rest
         assert f"file:{images[1]}" in asking.get(f"{inside}/volumes/shop").text
         first = re.search(r'/receipts/([0-9a-f-]+)"', asking.get(f"{inside}/receipts").text)

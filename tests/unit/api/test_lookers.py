@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from holdfast.api import lookers as module
 from holdfast.api.lookers import Lookers
 from holdfast.errors import DeadlinePassed, JobDied, NoSuchVolume, TooMany
+from holdfast.jobs.ends import Finished, end_as_json
 
 
 @pytest.fixture(autouse=True)
@@ -114,5 +116,32 @@ def test_one_place_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
         os.kill(hanging, signal.SIGCONT)
         assert [await first, await second] == [[], []]
         await _ended(lookers)
+
+    asyncio.run(ask())
+
+
+def test_questions_that_read_much_leave_places_to_others() -> None:
+    async def ask() -> None:
+        lookers = Lookers()
+        begun: list[str] = []
+        may_end = asyncio.Event()
+
+        async def said(question: str, text: bytes) -> bytes:
+            begun.append(question)
+            if question == "assessment":
+                await may_end.wait()
+            return json.dumps(end_as_json(Finished(1))).encode()
+
+        lookers._said = said  # type: ignore[method-assign]
+        long = [
+            asyncio.create_task(lookers.ask("assessment", {"n": number}, uid=number % 2))
+            for number in range(10)
+        ]
+        await asyncio.sleep(0)
+        for uid in (0, 1):
+            assert await lookers.ask("volumes", {"of": uid}, uid=uid) == 1
+        assert begun.count("assessment") == 2  # one of root's, one of somebody's
+        may_end.set()
+        assert await asyncio.gather(*long) == [1] * 10
 
     asyncio.run(ask())

@@ -15,14 +15,18 @@ from holdfast.dashboard.templates import Templates
 from holdfast.dashboard.words import ago_text, health, is_command
 from holdfast.errors import HoldfastError
 from holdfast.model.copy import CopyReport, VolumeCopy
+from holdfast.model.finding import Finding, Verdict
 from holdfast.model.history import HistoryReport
+from holdfast.model.plan import Cause, Plan, PlannedStep, StepName, Strategy
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
     JobShown,
+    MomentShown,
     ProcessShown,
     RestorationShown,
     ShownVolume,
     StepShown,
+    StoppedShown,
     UserShown,
     UsersShown,
     WatchShown,
@@ -163,6 +167,47 @@ def test_what_strangers_chose_only_stands_there() -> None:
         users=UsersShown("x", "x", (UserShown(1, HOSTILE, HOSTILE, {HOSTILE: 1}, 1),), 3, {}),
     )  # fmt: skip
     assert rest.text.count(SHOWN) > 6
+    finding = Finding(HOSTILE, Verdict.BLOCKS, HOSTILE, HOSTILE, HOSTILE)
+    judged = moment(
+        volume=HOSTILE, copy=HOSTILE, refused=HOSTILE, mend=f"holdfast {HOSTILE}",
+        plan=plan(findings=(finding,), steps=(PlannedStep(StepName.FREEZE, HOSTILE),)),
+        processes=(StoppedShown(1, HOSTILE, {HOSTILE: 1}),),
+    )  # fmt: skip
+    part = page("moment_part.html", moment=judged, words=HOSTILE, at=HOSTILE, now=1.7e9)
+    assert part.text.count(SHOWN) > 10
+
+
+def plan(**more: Any) -> Plan:
+    values: dict[str, Any] = {
+        "volume": "shop", "strategy": Strategy.REWIND, "cause": Cause.PLANNED, "steps": (),
+        "deadline_seconds": 60.0, "pause_budget_seconds": 30.0, "predicted_pause_seconds": 1.25,
+    }  # fmt: skip
+    return Plan(**{**values, **more})
+
+
+def moment(**more: Any) -> MomentShown:
+    values: dict[str, Any] = {
+        "volume": "shop", "at": "noon", "moment": None, "position": 4096, "copy": "file:/c.img",
+        "copy_made": 1.7e9, "history_bytes": 1 << 20, "written": None, "plan": plan(),
+        "refused": "", "mend": "", "processes": (), "more": 0,
+    }  # fmt: skip
+    return MomentShown(**{**values, **more})
+
+
+def test_no_command_to_go_back_where_that_would_be_refused() -> None:
+    limited = Finding("moment", Verdict.LIMITED, "the last write", "what was written since")
+    user = StoppedShown(7, "postgres", {"kept": 3})
+    shown = moment(plan=plan(findings=(limited,)), processes=(user,), more=2)
+    found = page("moment_part.html", moment=shown, words="noon", at="noon", now=1.7e9)
+    for words in ("1.2 s predicted", "postgres", "3 kept", "and 2 more", "the last write",
+                  "holdfast restore shop --at noon", "holdfast clone shop shop-then"):  # fmt: skip
+        assert words in found.text
+    for plan_of_it in (plan(strategy=Strategy.REFUSE), None):
+        refused = moment(plan=plan_of_it, refused="a database", mend="Stop it.")
+        found = page("moment_part.html", moment=refused, words="noon", at="noon", now=1.7e9)
+        assert "a database" in found.text and "Stop it." in found.text
+        assert "holdfast restore" not in found.text
+        assert "holdfast clone shop shop-then" in found.text
 
 
 def test_the_whole_page_of_a_volume() -> None:
