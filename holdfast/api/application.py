@@ -26,10 +26,13 @@ from holdfast.model.history import HistoryReport
 from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
+    AlertsShown,
     ApiVersion,
     DoctorReport,
+    DrillsShown,
     JobShown,
     MomentShown,
+    PolicyShown,
     RestorationShown,
     ShownVolume,
     UsersShown,
@@ -105,6 +108,10 @@ def _looking(api: Api) -> APIRouter:
     async def points(request: Request, name: Name) -> Response:
         return answer(await ask(request, "points", {"name": name}))
 
+    @routes.get("/volumes/{name}/policy", response_model=PolicyShown)
+    async def policy(request: Request, name: Name) -> Response:
+        return answer(await ask(request, "policy", {"name": name}))
+
     @routes.get("/volumes/{name}/assessment", response_model=MomentShown)
     async def assessment(request: Request, name: Name, at: Moment) -> Response:
         return answer(await ask(request, "assessment", {"name": name, "at": at}))
@@ -116,6 +123,14 @@ def _looking(api: Api) -> APIRouter:
     @routes.get("/watch", response_model=WatchShown)
     async def watch(request: Request) -> Response:
         return answer(await ask(request, "watch"))
+
+    @routes.get("/alerts", response_model=AlertsShown)
+    async def alerts(request: Request) -> Response:
+        return answer(await ask(request, "alerts"))
+
+    @routes.get("/drills", response_model=list[DrillsShown])
+    async def drills(request: Request) -> Response:
+        return answer(await ask(request, "drills"))
 
     @routes.get("/troubles", response_model=list[Trouble])
     async def troubles(request: Request) -> Response:

@@ -20,7 +20,7 @@ from holdfast.errors import HostCannot, NoSuchJob, TooMany
 from holdfast.jobs import Job
 from holdfast.jobs.ends import End, end_as_json
 from holdfast.late_dataclass import dataclass
-from holdfast.model.event import Event, Progressed, event_as_json
+from holdfast.model.event import Event, Progressed, Said, event_as_json
 from holdfast.service.operations import operation_of
 from holdfast.service.requests import OperationRequest
 
@@ -60,6 +60,8 @@ class BegunJob:
     """Its JSON; empty: it goes on."""
     ended: float | None = None
     listeners: set[Callable[[ToldEvent], None]] = field(default_factory=set)
+    said: str = ""
+    percent: float | None = None
     _progresses: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -72,6 +74,8 @@ class BegunJob:
             "begun": self.begun,
             "ended": self.ended,
             "end": json.loads(self.end) if self.end else None,
+            "said": self.said,
+            "percent": self.percent,
         }
 
     def tell(self, event: Event) -> None:
@@ -80,6 +84,10 @@ class BegunJob:
         if progresses and self._progresses:
             self.told.pop()
         self._progresses = progresses
+        if isinstance(event, Said):
+            self.said, self.percent = event.words, None
+        elif isinstance(event, Progressed):
+            self.percent = event.percent
         self._tell("event", json.dumps(event_as_json(event)))
 
     def bury(self, end: End) -> None:

@@ -14,13 +14,17 @@ from dataclasses import asdict
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.model.drill import ALERT_STRATEGY, LIVE_STRATEGY
 from holdfast.model.finding import Verdict
 from holdfast.model.handle import User
 from holdfast.model.moment import Timespan, parse_moment
 from holdfast.model.served import UserShown
 from holdfast.model.volume import check_name
+from holdfast.policy.drill_schedules import due_at
+from holdfast.policy.memory import Letter
+from holdfast.policy.notifications import place_of
 from holdfast.policy.watching import watcher
-from holdfast.service import Holdfast, RestoreRequest, rewinding
+from holdfast.service import Holdfast, RestoreRequest, last_drills, rewinding
 from holdfast.service.seen import Shown, shown_copies, shown_volumes
 from holdfast.service.under_way import restorations_under_way
 
@@ -158,6 +162,67 @@ def _watch(holdfast: Holdfast) -> dict[str, Any]:
     }
 
 
+def _alerts(holdfast: Holdfast) -> dict[str, Any]:
+    destinations, post = holdfast.alerts.known()
+    standing = [each for each in post.standing if not each.over]
+    standing.sort(key=lambda each: (not each.grave, each.since))
+    return {
+        "watches": _is_watched(holdfast),
+        "destinations": [_destination(url, post.letters) for url in destinations],
+        "standing": [
+            {
+                "volume": each.volume,
+                "about": each.about,
+                "words": each.words,
+                "mend": each.mend,
+                "since": each.since,
+                "told": each.told if each.is_told else None,
+                "grave": each.grave,
+            }
+            for each in standing
+        ],
+    }
+
+
+def _destination(url: str, letters: Sequence[Letter]) -> dict[str, Any]:
+    kind, place = place_of(url)
+    own = [each for each in letters if each.url == url]
+    tries = own[0].tries if own else 0
+    return {"kind": kind, "place": place, "waiting": len(own), "tries": tries}
+
+
+def _policy(holdfast: Holdfast, name: str) -> dict[str, Any]:
+    return asdict(holdfast.policies.show(check_name(name)))
+
+
+def _drills(holdfast: Holdfast) -> list[dict[str, Any]]:
+    planned, now = last_drills.schedules(holdfast.settings), time.time()
+    found = []
+    for report in holdfast.list_volumes():
+        schedule = planned.get(report.name)
+        last = last_drills.last_receipt(holdfast.catalog, report.name)
+        others = {
+            key: next(iter(holdfast.catalog.receipts(report.name, 1, strategy=strategy)), None)
+            for key, strategy in (("live", LIVE_STRATEGY), ("alert", ALERT_STRATEGY))
+        }
+        ended = None if last is None else last.finished
+        found.append(
+            {
+                "volume": report.name,
+                "can_be_drilled": last_drills.can_be_drilled(holdfast.catalog, report),
+                "every_seconds": None if schedule is None else schedule.every_seconds,
+                "next_at": None if schedule is None else due_at(schedule, ended, now),
+                # Its arguments may be secrets.
+                "check": "" if schedule is None else schedule.check.partition(" ")[0],
+                **{
+                    key: None if each is None else each.as_json()
+                    for key, each in {"last": last, **others}.items()
+                },
+            }
+        )
+    return found
+
+
 def _doctor(holdfast: Holdfast) -> dict[str, Any]:
     findings = holdfast.doctor()
     return {
@@ -193,6 +258,9 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "assessment": _assessment,
     "restorations": _restorations,
     "watch": _watch,
+    "alerts": _alerts,
+    "policy": _policy,
+    "drills": _drills,
     "receipts": _receipts,
     "receipt": _receipt,
     "doctor": _doctor,

@@ -17,10 +17,13 @@ from holdfast.model.history import HistoryReport
 from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
+    AlertsShown,
     ApiVersion,
     DoctorReport,
+    DrillsShown,
     JobShown,
     MomentShown,
+    PolicyShown,
     Problem,
     RestorationShown,
     ShownVolume,
@@ -108,6 +111,21 @@ def assessment(name: str, at: str) -> Asked[MomentShown]:
     """A moment of one, and what a restoration to it would do. Raises InvalidName."""
     path = f"/v1/volumes/{check_name(name)}/assessment"
     return Asked(path, MomentShown, parameters={"at": at})
+
+
+def policy(name: str) -> Asked[PolicyShown]:
+    """What may happen to one by itself. Raises InvalidName."""
+    return Asked(f"/v1/volumes/{check_name(name)}/policy", PolicyShown)
+
+
+def drills() -> Asked[tuple[DrillsShown, ...]]:
+    """Of every volume."""
+    return Asked("/v1/drills", tuple[DrillsShown, ...])
+
+
+def alerts() -> Asked[AlertsShown]:
+    """Who is told of what."""
+    return Asked("/v1/alerts", AlertsShown)
 
 
 def restorations() -> Asked[tuple[RestorationShown, ...]]:

@@ -26,9 +26,12 @@ from holdfast.model.history import HistoryReport
 from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
+    AlertsShown,
     DoctorReport,
+    DrillsShown,
     JobShown,
     MomentShown,
+    PolicyShown,
     RestorationShown,
     ShownVolume,
     UsersShown,
@@ -104,6 +107,18 @@ class AsyncClient:
         """A moment of its history, `at` as in commands: how it is reached, and what a restoration
         to it would do. Changes nothing. Raises NoHistory, Unreachable where it is not reached."""
         return await self._ask(asking.assessment(name, at))
+
+    async def policy(self, name: str) -> PolicyShown:
+        """What may happen to it by itself, and what would now. Raises NoSuchVolume."""
+        return await self._ask(asking.policy(name))
+
+    async def drills(self) -> tuple[DrillsShown, ...]:
+        """Of every volume: the last ones, and when the next one is."""
+        return await self._ask(asking.drills())
+
+    async def alerts(self) -> AlertsShown:
+        """Who is told when something is wrong, and what stands now."""
+        return await self._ask(asking.alerts())
 
     async def restorations(self) -> tuple[RestorationShown, ...]:
         """Those that have begun and not ended, whoever began them."""

@@ -26,9 +26,12 @@ from holdfast.model.history import HistoryReport
 from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
+    AlertsShown,
     DoctorReport,
+    DrillsShown,
     JobShown,
     MomentShown,
+    PolicyShown,
     RestorationShown,
     ShownVolume,
     UsersShown,
@@ -103,6 +106,18 @@ class Client:
         """A moment of its history, `at` as in commands: how it is reached, and what a restoration
         to it would do. Changes nothing. Raises NoHistory, Unreachable where it is not reached."""
         return self._ask(asking.assessment(name, at))
+
+    def policy(self, name: str) -> PolicyShown:
+        """What may happen to it by itself, and what would now. Raises NoSuchVolume."""
+        return self._ask(asking.policy(name))
+
+    def drills(self) -> tuple[DrillsShown, ...]:
+        """Of every volume: the last ones, and when the next one is."""
+        return self._ask(asking.drills())
+
+    def alerts(self) -> AlertsShown:
+        """Who is told when something is wrong, and what stands now."""
+        return self._ask(asking.alerts())
 
     def restorations(self) -> tuple[RestorationShown, ...]:
         """Those that have begun and not ended, whoever began them."""

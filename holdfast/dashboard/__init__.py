@@ -6,8 +6,8 @@
     asking       questions to the API, shared by everybody who looks at the same
     live         streams: a page's changing part, sent again when it has changed
     templates    pages from values; what strangers chose is escaped
-    shown        values of pages from what the API says; `reach` moments that can be reached,
-                 `words` how states look
+    shown        values of pages from what the API says; `topics` those about one thing of all
+                 volumes, `reach` moments that can be reached, `words` how states look
 
 Invariant: it knows nothing but what the API says, and asks it as whoever it runs as, never as
 root.

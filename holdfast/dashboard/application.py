@@ -18,6 +18,7 @@ from holdfast.dashboard.asking import Asking
 from holdfast.dashboard.live import LiveStream, PagePart, seats
 from holdfast.dashboard.shown import STATE_SECONDS, STEP_SECONDS, Filters, Shown
 from holdfast.dashboard.templates import Templates
+from holdfast.dashboard.topics import Topics
 from holdfast.errors import HoldfastError, NotFound
 from holdfast.receipt_page import document, first_line
 
@@ -35,6 +36,7 @@ def make_application(asking: Asking, templates: Templates, base: str) -> Starlet
 class _Pages:
     def __init__(self, asking: Asking, templates: Templates, base: str) -> None:
         self._shown = Shown(asking, templates)
+        self._topics = Topics(asking, templates)
         self._templates = templates
         self._base = base
         self._seats = seats()
@@ -46,11 +48,13 @@ class _Pages:
             Route("/volumes/{name}/rest", self._volume_rest),
             Route("/volumes/{name}/moment", self._moment),
             Route("/volumes/{name}/moment/part", self._moment_part),
+            *(Route(f"/{name}", self._topic) for name in self._topics.all),
             Route("/receipts", self._receipts),
             Route("/receipts/{identifier}/file", self._receipt_file),
             Route("/receipts/{identifier}", self._receipt),
             Route("/restorations/{identifier}", self._restoration),
             Route("/live/overview", self._live_overview),
+            *(Route(f"/live/{name}", self._live_topic) for name in self._topics.all),
             Route("/live/volumes/{name}", self._live_volume),
             Route("/live/restorations/{identifier}", self._live_restoration),
             Route("/static/{name}", self._static),
@@ -89,6 +93,15 @@ class _Pages:
         except HoldfastError as error:
             part = self._shown.unreachable(error)
         return HTMLResponse(part.html)
+
+    async def _topic(self, request: Request) -> Response:
+        name = request.url.path.rpartition("/")[2]
+        topic = self._topics.all[name]
+        return self._page("topic.html", topic=topic, here=name, part=await topic.part())
+
+    async def _live_topic(self, request: Request) -> Response:
+        topic = self._topics.all[request.url.path.rpartition("/")[2]]
+        return self._live(topic.part, topic.every_seconds)
 
     async def _receipts(self, request: Request) -> Response:
         given = request.query_params

@@ -102,10 +102,10 @@ class Shown:
         ask, client = self._asking.ask, self._client
         volume = await ask(("volume", name), STATE_SECONDS, lambda: client.volume(name))
         users, history, copies, points = await asyncio.gather(
-            _tried(ask(("users", name), SLOW_SECONDS, lambda: client.users(name))),
-            _tried(ask(("history", name), SLOW_SECONDS, lambda: client.history(name))),
-            _tried(ask(("copies", name), SLOW_SECONDS, lambda: client.copies(name))),
-            _tried(ask(("points", name), SLOW_SECONDS, lambda: client.points(name))),
+            tried(ask(("users", name), SLOW_SECONDS, lambda: client.users(name))),
+            tried(ask(("history", name), SLOW_SECONDS, lambda: client.history(name))),
+            tried(ask(("copies", name), SLOW_SECONDS, lambda: client.copies(name))),
+            tried(ask(("points", name), SLOW_SECONDS, lambda: client.points(name))),
         )
         line = None
         if history[0] is not None:
@@ -176,7 +176,7 @@ class Shown:
         )
 
 
-async def _tried(answer: Awaitable[T]) -> tuple[T | None, str]:
+async def tried(answer: Awaitable[T]) -> tuple[T | None, str]:
     """The answer, or why there is none. Raises NoApi."""
     try:
         return await answer, ""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.late_dataclass import dataclass
+from holdfast.model.drill import LastDrill
 from holdfast.model.finding import Finding
 from holdfast.model.following import FollowingReport
 from holdfast.model.plan import Plan
+from holdfast.model.policy import Attempt, Policy
+from holdfast.model.receipt import Receipt
 from holdfast.model.trouble import Trouble
 from holdfast.model.volume import VolumeReport
 
@@ -44,6 +47,10 @@ class JobShown:
     ended: float | None = None
     end: dict[str, Any] | None = None
     """finished with its result · failed · interrupted · died: docs/jobs.md. None: it goes on."""
+    said: str = ""
+    """Which part of the work it has begun last."""
+    percent: float | None = None
+    """How far that is; None: it does not say."""
 
 
 @dataclass(frozen=True)
@@ -197,3 +204,81 @@ class MomentShown:
     """Who would stand still, those with most handles first."""
     more: int
     """How many others."""
+
+
+@dataclass(frozen=True)
+class PolicyShown:
+    """What may happen to a volume by itself, and what would now; as `holdfast policy show`."""
+
+    volume: str
+    policy: Policy
+    attempt: Attempt | None
+    """The last one since the policy was set."""
+    would: str
+    """nothing · restore · refuse, if its storage had been lost for long enough."""
+    why: str
+    mend: str
+    last_drill: LastDrill | None
+    has_gate: bool
+
+
+@dataclass(frozen=True)
+class DrillsShown:
+    """The drills of a volume: the last ones, and when the next one is."""
+
+    volume: str
+    can_be_drilled: bool
+    """There is something that it would be restored from."""
+    every_seconds: float | None
+    """Between those that the daemon makes; None: it makes none."""
+    next_at: float | None
+    """When that is due, Unix seconds; then it waits for a quiet time."""
+    check: str
+    """The program that looks at the contents then; empty: none."""
+    last: Receipt | None
+    """Of the last one on a clone; docs/drills.md."""
+    live: Receipt | None
+    """Of the last one in use, of that name."""
+    alert: Receipt | None
+    """Of the way to whoever is told."""
+
+
+@dataclass(frozen=True)
+class DestinationShown:
+    """Somebody who is told, without what may be a secret."""
+
+    kind: str
+    """mail · webhook · command."""
+    place: str
+    """An address, a host, a program."""
+    waiting: int
+    """Messages that could not be delivered yet; `holdfast alert list` says why."""
+    tries: int
+    """How often that was tried with the one that waits longest."""
+
+
+@dataclass(frozen=True)
+class StandingShown:
+    """A trouble that the daemon knows of, and whether it was told. Unix seconds."""
+
+    volume: str
+    """Empty: the host."""
+    about: str
+    """As of a trouble: stays while the words change."""
+    words: str
+    mend: str
+    since: float
+    told: float | None
+    """When it was told, or reminded of, the last time; None: not yet."""
+    grave: bool
+
+
+@dataclass(frozen=True)
+class AlertsShown:
+    """Who is told when something is wrong, and what stands now."""
+
+    watches: bool
+    """`holdfast daemon` is at work: without it nobody is told, and what stands is old."""
+    destinations: tuple[DestinationShown, ...]
+    standing: tuple[StandingShown, ...]
+    """Gravest first, then oldest."""

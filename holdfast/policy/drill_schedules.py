@@ -59,11 +59,15 @@ def is_due(schedule: DrillSchedule, last: float | None, now: float, *, quiet: bo
 
     The first one is due at once, as is one whose last is yet to come: the clock was set back since.
     """
-    due = min(schedule.set_at, now)
-    if last is not None and last <= now:
-        due = last + schedule.every_seconds
-    waited = now - due
+    waited = now - due_at(schedule, last, now)
     return waited >= (0.0 if quiet else schedule.every_seconds * LATE_SHARE)
+
+
+def due_at(schedule: DrillSchedule, last: float | None, now: float) -> float:
+    """When it is due, Unix seconds; then it waits for a quiet time."""
+    if last is not None and last <= now:
+        return last + schedule.every_seconds
+    return min(schedule.set_at, now)
 
 
 def read_schedules(state_directory: Path) -> tuple[DrillSchedule, ...]:

@@ -12,7 +12,7 @@ import uuid
 
 from holdfast.errors import AlreadyExists, CommandFailed, HoldfastError, InvalidOption
 from holdfast.late_dataclass import dataclass
-from holdfast.policy.memory import Letter, read_destinations, read_post, write_destinations
+from holdfast.policy.memory import Letter, Post, read_destinations, read_post, write_destinations
 from holdfast.policy.message import TEST, Message
 from holdfast.policy.notifications import check_destination, deliver
 from holdfast.service.host import Host
@@ -51,14 +51,18 @@ class Alerts:
 
     def destinations(self) -> list[Destination]:
         """In the order in which they were added. Raises CommandFailed when the list is damaged."""
+        urls, post = self.known()
+        return [_destination(url, post.letters) for url in urls]
+
+    def known(self) -> tuple[tuple[str, ...], Post]:
+        """Who is told; troubles that the daemon knows of, and messages on their way: none where
+        that cannot be read. Raises CommandFailed when the list is damaged."""
         need_root()
-        state = self._host.settings.state_directory
         urls = self._urls()
         try:
-            letters = read_post(state).letters
+            return urls, read_post(self._host.settings.state_directory)
         except (OSError, ValueError):
-            letters = ()
-        return [_destination(url, letters) for url in urls]
+            return urls, Post()
 
     def add(self, url: str) -> None:
         """Tell this one, too, from the daemon's next look on; durable on return. Asks nobody.

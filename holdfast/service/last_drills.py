@@ -10,20 +10,27 @@ from holdfast.config import Settings
 from holdfast.errors import HoldfastError, NoSuchVolume
 from holdfast.model.drill import STRATEGY, LastDrill, in_short
 from holdfast.model.policy import OnLoss
+from holdfast.model.receipt import Receipt
 from holdfast.model.volume import VolumeReport
 from holdfast.policy.drill_schedules import DrillSchedule, read_schedules
 
 
 def last_drill(catalog: Catalog, name: str) -> LastDrill | None:
-    """How the last one of a volume ended; None: it had none as it is. One that was deleted,
-    or was there before a restoration, says nothing of what has its name now."""
+    """How the last one of a volume ended; None: it had none as it is."""
+    found = last_receipt(catalog, name)
+    return None if found is None else in_short(found)
+
+
+def last_receipt(catalog: Catalog, name: str) -> Receipt | None:
+    """Of the last one. A volume that was deleted, or was there before a restoration,
+    says nothing of what has its name now."""
     found = catalog.receipts(name, 1, strategy=STRATEGY)
     try:
         if not found or found[0].details.get("volume_id") != catalog.volume(name).id:
             return None
     except NoSuchVolume:
         return None
-    return in_short(found[0])
+    return found[0]
 
 
 def can_be_drilled(catalog: Catalog, report: VolumeReport) -> bool:

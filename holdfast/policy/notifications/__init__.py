@@ -33,6 +33,12 @@ def check_destination(url: str) -> None:
     _split(url)
 
 
+def place_of(url: str) -> tuple[str, str]:
+    """The way and where it leads, without what may be a secret. Raises InvalidOption."""
+    way, rest = _split(url)
+    return way.scheme, way.place(rest)
+
+
 def deliver(url: str, message: Message) -> None:
     """Tell one destination; blocks for 25 s at most. Raises NotDelivered, InvalidOption."""
     way, rest = _split(url)

@@ -19,6 +19,10 @@ class CommandNotification:
         """Raise InvalidOption unless it is an absolute path, with arguments perhaps."""
         words_of(rest, self.example)
 
+    def place(self, rest: str) -> str:
+        """The program; its arguments may be secrets."""
+        return words_of(rest, self.example)[0]
+
     def send(self, rest: str, message: Message) -> None:
         """Run it; it has taken the message when it ends with status 0.
 

@@ -34,6 +34,10 @@ class MailNotification:
         """Raise InvalidOption unless it is an address, with a server perhaps."""
         _parse(rest)
 
+    def place(self, rest: str) -> str:
+        """The address."""
+        return _parse(rest)[0]
+
     def send(self, rest: str, message: Message) -> None:
         """Hand it over to whoever delivers it from there."""
         address, server = _parse(rest)

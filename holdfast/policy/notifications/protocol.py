@@ -21,6 +21,9 @@ class Notification(Protocol):
     def check(self, rest: str) -> None:
         """Raise InvalidOption unless this can be a destination. Asks nobody."""
 
+    def place(self, rest: str) -> str:
+        """Where that is, for whoever may not know its secrets."""
+
     def send(self, rest: str, message: Message) -> None:
         """Tell it; returns when whoever takes it over has it. In a child that may be killed.
 

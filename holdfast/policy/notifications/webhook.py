@@ -31,6 +31,12 @@ class WebhookNotification:
                 f"{rest!r} is no web address", "Write webhook:https://example.org/hook."
             )
 
+    def place(self, rest: str) -> str:
+        """The host, and the port where it is named; the path is a secret mostly."""
+        parts = urlsplit(rest)
+        port = "" if parts.port is None else f":{parts.port}"
+        return f"{parts.scheme}://{parts.hostname}{port}"
+
     def send(self, rest: str, message: Message) -> None:
         """Post it; it has arrived when the answer is of the 200s. A redirection is an error: the
         address is a secret, and what follows another one would be a GET without the message."""
