@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 AS_ROOT := $(shell test "$$(id -u)" = 0 || echo sudo --preserve-env=CI,HOLDFAST_HOME,HOLDFAST_SOAK,HOLDFAST_PACKAGE_TEST)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit lint format bench deb wheel package-test lock clean
+.PHONY: help setup demo test unit lint format bench pictures deb wheel package-test lock clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,6 +47,10 @@ format: $(DEVELOPMENT) ## let ruff format the code
 
 bench: $(DEVELOPMENT) ## against a plain loop device and two peers, in one run; ARGUMENTS="--help"
 	$(AS_ROOT) $(BIN)/python -m benchmarks $(ARGUMENTS)
+
+pictures: $(DEVELOPMENT) ## the pictures in docs/pictures, of volumes that are made for it (needs root)
+	@packaging/install-packages --also psmisc --also chromium
+	$(AS_ROOT) $(BIN)/python -m tests.dashboard_pictures docs/pictures
 
 deb: ## the Debian package, in dist/: docs/install.md
 	@packaging/install-packages --also python3-venv --also gcc --also libc6-dev --also python3-dev

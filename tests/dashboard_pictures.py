@@ -1,4 +1,5 @@
-"""Pictures of the dashboard for its documentation: python -m tests.dashboard_pictures DIRECTORY
+"""Pictures of the dashboard for its documentation: `make pictures`, or
+python -m tests.dashboard_pictures DIRECTORY
 
 As root, with chromium and fuser (psmisc). Volumes, applications, a failure and a restoration are
 made for it, in memory and in a mount namespace of its own, and taken away again.
@@ -25,6 +26,7 @@ HOLDFAST = str(Path(sys.executable).with_name("holdfast"))
 INSIDE = "HOLDFAST_PICTURES_INSIDE"
 
 WIDTH, HEIGHT = 1100, 760
+PHONE = 390, 850
 
 WRITER = "while date +%T.%N; do sleep 0.05; done | dd of={}/log oflag=append,dsync conv=notrunc"
 
@@ -77,6 +79,10 @@ def happen() -> None:
     """What there is to see."""
     holdfast("migrate", "notes", "file:/srv/disk2/notes.img", "--fs", "xfs", "--yes")
     holdfast("point", "create", "books", "before-upgrade")
+    holdfast("drill", "books")
+    holdfast("drill", "books", "--every", "7d")
+    holdfast("policy", "set", "books", "--on-loss", "restore")
+    holdfast("alert", "add", "command:/bin/true")
     os.truncate("/srv/disk2/shop.img", 0)  # a leg is destroyed
 
 
@@ -98,6 +104,15 @@ def take(window: Browser, url: str, place: str, directory: Path) -> None:
     time.sleep(CURVE_SECONDS)
     window.ask("document.getElementById('curves-heading').scrollIntoView()")
     window.picture(directory / "dashboard-volume.png")
+    window.ask("document.getElementById('go-back').requestSubmit()")
+    window.wait_for("document.getElementById('judged').innerText.includes('holdfast restore')")
+    window.ask("document.getElementById('history-heading').scrollIntoView()")
+    window.picture(directory / "dashboard-moment.png")
+    for name in ("drills", "policies"):
+        window.go(f"{root}{name}")
+        window.wait_for("document.querySelector('main section')")
+        window.look(*((WIDTH, HEIGHT) if name == "drills" else PHONE), dark=name == "policies")
+        window.picture(directory / f"dashboard-{name}.png")
 
 
 def inside(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -10,7 +11,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from holdfast.api.problems import problem_of
@@ -19,13 +20,21 @@ from holdfast.dashboard.live import LiveStream, PagePart, seats
 from holdfast.dashboard.shown import STATE_SECONDS, STEP_SECONDS, Filters, Shown
 from holdfast.dashboard.templates import Templates
 from holdfast.dashboard.topics import Topics
-from holdfast.errors import HoldfastError, NotFound
+from holdfast.errors import DeadlinePassed, HoldfastError, NotFound
 from holdfast.receipt_page import document, first_line
 
 _log = logging.getLogger(__name__)
 
+Page = Callable[[Request], Awaitable[Response]]
+
 OVERVIEW_SECONDS = 2.0
 """Between looks of one that is looked at."""
+
+PAGE_SECONDS = 20.0
+"""In which a page is there, or says that it is not: storage has ten for a probe."""
+
+_ALIVE_SECONDS = 2.0
+"""In which the API says its version."""
 
 
 def make_application(asking: Asking, templates: Templates, base: str) -> Starlette:
@@ -43,16 +52,17 @@ class _Pages:
 
     def application(self) -> Starlette:
         routes = [
-            Route("/", self._overview),
-            Route("/volumes/{name}", self._volume),
+            Route("/", _in_time(self._overview)),
+            Route("/answers", self._answers),
+            Route("/volumes/{name}", _in_time(self._volume)),
             Route("/volumes/{name}/rest", self._volume_rest),
             Route("/volumes/{name}/moment", self._moment),
             Route("/volumes/{name}/moment/part", self._moment_part),
-            *(Route(f"/{name}", self._topic) for name in self._topics.all),
-            Route("/receipts", self._receipts),
-            Route("/receipts/{identifier}/file", self._receipt_file),
-            Route("/receipts/{identifier}", self._receipt),
-            Route("/restorations/{identifier}", self._restoration),
+            *(Route(f"/{name}", _in_time(self._topic)) for name in self._topics.all),
+            Route("/receipts", _in_time(self._receipts)),
+            Route("/receipts/{identifier}/file", _in_time(self._receipt_file)),
+            Route("/receipts/{identifier}", _in_time(self._receipt)),
+            Route("/restorations/{identifier}", _in_time(self._restoration)),
             Route("/live/overview", self._live_overview),
             *(Route(f"/live/{name}", self._live_topic) for name in self._topics.all),
             Route("/live/volumes/{name}", self._live_volume),
@@ -75,8 +85,27 @@ class _Pages:
         part = await self._shown.volume(name)
         return self._page("volume.html", part=part, name=name)
 
+    async def _answers(self, _: Request) -> Response:
+        """Whether the API does; for a page that waits for it."""
+        try:
+            async with asyncio.timeout(_ALIVE_SECONDS):
+                await self._shown.version()
+        except (HoldfastError, TimeoutError):
+            return JSONResponse({"answers": False})
+        return JSONResponse({"answers": True})
+
     async def _volume_rest(self, request: Request) -> Response:
-        values = await self._shown.volume_rest(request.path_params["name"])
+        """A page puts it in its place whatever it says: htmx shows no error."""
+        name = request.path_params["name"]
+        try:
+            async with asyncio.timeout(PAGE_SECONDS):
+                values = await self._shown.volume_rest(name)
+        except TimeoutError:
+            return self._page("rest_problem.html", name=name, error=_late())
+        except NotFound as error:
+            return self._page("problem_part.html", error=error)
+        except HoldfastError as error:
+            return self._page("rest_problem.html", name=name, error=error)
         return self._page("volume_rest.html", **values)
 
     async def _moment(self, request: Request) -> Response:
@@ -173,14 +202,37 @@ class _Pages:
         return HTMLResponse(self._templates.page(template, **values), status)
 
     async def _problem(self, _: Request, error: HoldfastError) -> Response:
-        return self._page("problem.html", status=problem_of(error).status, error=error)
+        status = problem_of(error).status
+        again = status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return self._page("problem.html", status=status, error=error, again=again)
 
     async def _no_page(self, _: Request, error: HTTPException) -> Response:
         nothing = NotFound("There is no such page.")
-        return self._page("problem.html", status=error.status_code, error=nothing)
+        return self._page("problem.html", status=error.status_code, error=nothing, again=False)
 
     async def _mistake(self, _: Request, error: Exception) -> Response:
         _log.error("a mistake in Holdfast itself", exc_info=error)
         words = f"a mistake in Holdfast itself: {type(error).__name__}"
         told = HoldfastError(words, "Report what the log says.")
-        return self._page("problem.html", status=HTTPStatus.INTERNAL_SERVER_ERROR, error=told)
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        return self._page("problem.html", status=status, error=told, again=False)
+
+
+def _in_time(page: Page) -> Page:
+    """The same, given up after PAGE_SECONDS."""
+
+    async def bounded(request: Request) -> Response:
+        try:
+            async with asyncio.timeout(PAGE_SECONDS):
+                return await page(request)
+        except TimeoutError:
+            raise _late() from None
+
+    return bounded
+
+
+def _late() -> DeadlinePassed:
+    return DeadlinePassed(
+        f"the API has not answered within {PAGE_SECONDS:g} s",
+        "Storage may hang: holdfast status. Or the API does: systemctl restart holdfast-api.",
+    )

@@ -11,10 +11,9 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import field
-from http import HTTPStatus
 from typing import Any
 
-from starlette.responses import PlainTextResponse, StreamingResponse
+from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from holdfast.api.connections import Seats
@@ -24,7 +23,15 @@ MOST_STREAMS = 48
 """Pages that are looked at at once; hidden ones close theirs."""
 
 HEARTBEAT_SECONDS = 15.0
-"""Between signs of life, by which it is seen that nobody looks any more."""
+"""Between signs of life, by which it is seen that nobody looks any more; a page that hears nothing
+for longer says so."""
+
+LATE_SECONDS = 5.0
+"""Without an answer of the API, after which a page says that it may be old. Storage that hangs is
+waited for longer than that: the API has 30 s."""
+
+AGAIN_MS = 10_000
+"""After which who found no seat asks again."""
 
 _LINE_END = re.compile("\r\n|[\r\n]")
 """Of the protocol, and no others."""
@@ -45,7 +52,7 @@ class PagePart:
 
 
 class LiveStream(StreamingResponse):
-    """One looker's stream. Takes one of the seats while it lasts, or is refused."""
+    """One looker's stream. Takes one of the seats while it lasts, or says that there is none."""
 
     def __init__(
         self, part: Callable[[], Awaitable[PagePart]], every_seconds: float, seats: Seats
@@ -56,12 +63,9 @@ class LiveStream(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         with self._seats.taken(_ALL) as has_one:
-            if has_one:
-                await super().__call__(scope, receive, send)
-                return
-        words = "Too many pages are open: close one of them.\n"
-        refused = PlainTextResponse(words, HTTPStatus.SERVICE_UNAVAILABLE)
-        await refused(scope, receive, send)
+            if not has_one:
+                self.body_iterator = _refused()
+            await super().__call__(scope, receive, send)
 
 
 def seats() -> Seats:
@@ -75,7 +79,14 @@ async def _told(
     clock = asyncio.get_running_loop().time
     sent, sent_at = "", clock()
     while True:
-        now = await part()
+        asked = asyncio.ensure_future(part())
+        try:
+            while not (await asyncio.wait({asked}, timeout=LATE_SECONDS))[0]:
+                sent_at = clock()
+                yield event_text("{}", "late")
+        finally:
+            asked.cancel()  # nobody looks any more
+        now = asked.result()
         text = ""
         if now.html != sent:
             text += event_text(now.html)
@@ -86,11 +97,16 @@ async def _told(
             yield text + event_text("{}", "end")
             return
         if not text and clock() - sent_at >= HEARTBEAT_SECONDS:
-            text = ": it goes on\n\n"
+            text = event_text("{}", "beat")
         if text:
             yield text
             sent_at = clock()
         await asyncio.sleep(every_seconds)
+
+
+async def _refused() -> AsyncIterator[str]:
+    """A stream all the same: a page gives up one that is refused, and looks as if it were live."""
+    yield f"retry: {AGAIN_MS}\n{event_text('{}', 'full')}"
 
 
 def event_text(data: str, kind: str = "") -> str:

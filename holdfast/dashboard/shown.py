@@ -56,6 +56,10 @@ class Shown:
         self._client = asking.client
         self._templates = templates
 
+    async def version(self) -> str:
+        """Of who answers."""
+        return await self._asking.ask("version", 0.0, self._client.version)
+
     async def overview(self) -> PagePart:
         """Everything at a glance."""
         ask, client = self._asking.ask, self._client

@@ -13,6 +13,7 @@ from holdfast.dashboard.shown import SLOW_SECONDS, STATE_SECONDS, tried
 from holdfast.dashboard.templates import Templates
 from holdfast.model.drill import phases_of
 from holdfast.model.receipt import Receipt
+from holdfast.model.served import PolicyShown
 
 POLICY_SECONDS = 30.0
 """How old may be what would happen by itself: where something would be restored, it is assessed."""
@@ -76,7 +77,7 @@ class Topics:
     async def drills(self) -> PagePart:
         """The last ones of each volume, and the next one."""
         found = await self._asking.ask("drills", SLOW_SECONDS, self._client.drills)
-        return self._part("drills_part.html", drills=found, times=_times, phases=phases_of)
+        return self._part("drills_part.html", drills=found, times=times_of, phases=phases_of)
 
     async def policies(self) -> PagePart:
         """Of each volume; of one that cannot say it, why."""
@@ -86,14 +87,13 @@ class Topics:
             ask("watch", SLOW_SECONDS, client.watch),
         )
         names = [each.name for each in volumes]
-        found = await asyncio.gather(
-            *(
-                tried(ask(("policy", name), POLICY_SECONDS, lambda name=name: client.policy(name)))
-                for name in names
-            )
-        )
+        found = await asyncio.gather(*(tried(self._policy(name)) for name in names))
         policies = [(name, *each) for name, each in zip(names, found, strict=True)]
         return self._part("policies_part.html", policies=policies, watches=watch.watches)
+
+    async def _policy(self, name: str) -> PolicyShown:
+        client = self._client
+        return await self._asking.ask(("policy", name), POLICY_SECONDS, lambda: client.policy(name))
 
     async def alerts(self) -> PagePart:
         """Destinations, and what stands: as the daemon knows it, else as the volumes are."""
@@ -111,7 +111,7 @@ class Topics:
         return PagePart(self._templates.page(template, now=time.time(), **values))
 
 
-def _times(receipt: Receipt) -> DrillTimes:
+def times_of(receipt: Receipt) -> DrillTimes:
     """Predicted only where every part was."""
     phases = phases_of(receipt)
     expected = [each.predicted_ms for each in phases if each.predicted_ms is not None]

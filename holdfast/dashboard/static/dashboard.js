@@ -87,7 +87,11 @@ class Curves {
     }, [[], ...colours.map(() => [])], place);
   }
 
+  // False after a time in which nothing could be shown: its place is another one then.
+  get stands() { return this.throughput.root.isConnected; }
+
   resize() {
+    if (!this.stands) return;
     for (const plot of [this.throughput, this.time]) {
       plot.setSize({ width: plot.root.parentElement.clientWidth, height: 170 });
     }
@@ -117,18 +121,50 @@ class Curves {
   }
 }
 
-// Says so when nothing comes any more.
+const QUIET_MS = 40000; // more than two signs of life
+const AGAIN_MS = 5000;
+const SILENT = "The dashboard does not answer: this may be old.";
+const ANEW = "The dashboard was started anew: open the address that it printed then.";
+const LATE = "There is no answer yet: this may be old.";
+const FULL = "Too many pages are open: this one does not change by itself.";
+
+// What the dashboard and the API behind it say now: "" is well.
+async function asked() {
+  const place = document.querySelector(".brand").href;
+  try {
+    const answer = await fetch(`${place}answers`);
+    if (answer.status === 401) return ANEW;
+    return (await answer.json()).answers ? "" : LATE;
+  } catch {
+    return SILENT;
+  }
+}
+
+// Says so when nothing comes any more, and looks anew when it would come again.
 class Connection {
   constructor(live) {
     this.said = document.getElementById("connection");
     this.heard = Date.now();
+    this.ended = false;
+    live.addEventListener("htmx:sse:after:message", (event) => {
+      this.heard = Date.now();
+      this.show({ late: LATE, full: FULL }[event.detail.message.event] ?? "");
+    });
+    live.addEventListener("htmx:sse:error", (event) => this.show(event.detail.status === 401 ? ANEW : SILENT));
+    live.addEventListener("htmx:sse:close", (event) => { this.ended ||= event.detail.reason === "message"; });
+    document.addEventListener("visibilitychange", () => { this.heard = Date.now(); });
+    setInterval(() => this.watch(), AGAIN_MS);
+  }
 
-    live.addEventListener("htmx:sse:after:message", () => { this.heard = Date.now(); this.show(""); });
-    live.addEventListener("htmx:sse:after:connection", () => { this.heard = Date.now(); this.show(""); });
-    live.addEventListener("htmx:sse:error", () => this.show("The dashboard does not answer: this may be old."));
+  async watch() {
+    if (this.ended || document.hidden || Date.now() - this.heard < QUIET_MS) return;
+    const words = await asked();
+    if (words) this.show(words);
+    else location.reload();
   }
 
   show(words) {
+    if (this.said.textContent === words) return; // once, for who hears it
     this.said.textContent = words;
     this.said.hidden = !words;
   }
@@ -136,13 +172,16 @@ class Connection {
 
 document.addEventListener("DOMContentLoaded", () => {
   prepareCopying(document);
+  if (document.querySelector("[data-again]")) {
+    setInterval(async () => { if (!await asked()) location.reload(); }, AGAIN_MS);
+  }
   const live = document.querySelector("[data-live]");
   if (!live) return;
   new Connection(live);
   let curves = null;
   live.addEventListener("figures", (event) => {
     if (!document.getElementById("throughput")) return; // it comes with the next part
-    curves ??= new Curves();
+    if (!curves?.stands) curves = new Curves();
     curves.add(JSON.parse(event.detail.data));
   });
 });

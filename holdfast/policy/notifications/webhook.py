@@ -34,8 +34,7 @@ class WebhookNotification:
     def place(self, rest: str) -> str:
         """The host, and the port where it is named; the path is a secret mostly."""
         parts = urlsplit(rest)
-        port = "" if parts.port is None else f":{parts.port}"
-        return f"{parts.scheme}://{parts.hostname}{port}"
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     def send(self, rest: str, message: Message) -> None:
         """Post it; it has arrived when the answer is of the 200s. A redirection is an error: the

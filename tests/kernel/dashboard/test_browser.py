@@ -5,12 +5,16 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
 from holdfast import Client, Holdfast, MigrateRequest, Settings
+from holdfast.model.policy import OnLoss
+from holdfast.service import DrillRequest
+from holdfast.service.under_way import restorations_under_way
 from tests.browser import PROGRAM, Browser, browser
 from tests.kernel.api.serving import api
 from tests.kernel.dashboard.serving import dashboard
@@ -36,6 +40,14 @@ def judge(window: Browser) -> None:
         assert window.ask(SERIOUS) == []
         assert window.ask("document.documentElement.scrollWidth") <= width
     window.look(1280, 850)
+
+
+STOOD_STILL = "document.querySelector('.figures dd').innerText"
+
+
+def stand_still(holdfast: Holdfast) -> bool:
+    """Whether users do, and it is known who."""
+    return any(each.processes for each in restorations_under_way(holdfast.catalog))
 
 
 def open_receipt(window: Browser, root: str) -> None:
@@ -67,22 +79,36 @@ def test_a_restoration_is_followed_to_its_end(settings: Settings, ram_directory:
         root = served.place + window.ask("location.pathname")
         judge(window)
 
-        job = client.begin(MigrateRequest("data", (f"file:{ram_directory}/2.img",)))
+        job = client.begin(
+            MigrateRequest("data", (f"file:{ram_directory}/2.img",), deadline_seconds=300.0)
+        )
         pid = next(each.pid for each in client.jobs() if each.id == job.id)
-        wait_until(lambda: client.restorations() or client.jobs()[-1].end)
-        assert client.restorations()
+        wait_until(lambda: stand_still(holdfast) or client.jobs()[-1].end is not None)
         os.kill(pid, signal.SIGSTOP)  # until we look
         try:
+            assert stand_still(holdfast)
             window.wait_for("document.querySelector('.under-way a')")  # by itself
             window.ask("document.querySelector('.under-way a').click()")
             window.wait_for("document.querySelectorAll('.steps li').length >= 10")
+            window.wait_for(f"document.body.innerText.includes('({running.pid})')")  # it does
+            before = running.progress()
+            first = window.ask(STOOD_STILL)
+            window.wait_for(f"{STOOD_STILL} != {first!r}")  # by itself, while nobody goes on
+            window.wait_for("document.querySelector('[aria-current=step]')")
             judge(window)
+            assert running.progress() == before
+            (shown,) = client.restorations()
+            assert shown.frozen_at is not None
+            stood_ms = (time.time() - shown.frozen_at) * 1000
         finally:
             os.kill(pid, signal.SIGCONT)
         window.wait_for("document.body.innerText.includes('It has ended')", seconds=120)
         window.wait_for("document.querySelectorAll('svg.gantt').length >= 2")
         judge(window)
         running.wait_for_more()
+        (receipt,) = client.receipts(limit=1)
+        assert receipt.longest_wait_ms >= stood_ms
+        assert running.pid in [each["pid"] for each in receipt.processes]
 
         window.go(f"{root}volumes/data")
         window.wait_for("document.body.innerText.includes('Who uses it')")
@@ -102,7 +128,6 @@ def choose_a_moment(window: Browser, root: str) -> None:
     window.wait_for("document.getElementById('moment').hasAttribute('aria-valuetext')")
     offered = "document.getElementById('judged').innerText.includes('holdfast ')"
     assert not window.ask(offered)
-    judge(window)
     window.ask("document.getElementById('moment').focus()")
     for name in ("Home", "End"):
         for kind in ("rawKeyDown", "keyUp"):
@@ -123,15 +148,54 @@ def choose_a_moment(window: Browser, root: str) -> None:
                           "'holdfast restore')")  # fmt: skip
 
 
+def follow_a_drill(window: Browser, root: str) -> None:
+    """From its beginning to its receipt, by the page of jobs alone."""
+    window.go(f"{root}jobs")
+    window.wait_for("document.body.innerText.includes('None since the API began')")
+    with Client() as client:
+        job = client.begin(DrillRequest("shop"))
+        window.wait_for("document.querySelector('.leg-list strong')?.innerText == 'drill'")
+        judge(window)
+        assert job.result().outcome.startswith("done")
+    window.wait_for("document.querySelector('.leg-list .badge')")
+    window.ask("document.querySelector('.leg-list a[href*=receipts]').click()")
+    window.wait_for("document.querySelector('a[download]')")
+
+
 def test_pages_of_a_volume_with_a_history(settings: Settings, ram_directory: Path) -> None:
     with Holdfast(settings) as holdfast, made(holdfast, ram_directory):
         holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
         copy = f"file:{ram_directory}/copy.img"
         holdfast.histories.copies.add("shop", copy)
-        with api(), dashboard() as served, browser() as window:
+        holdfast.policies.set("shop", on_loss=OnLoss.RESTORE)
+        holdfast.alerts.add("webhook:https://example.org/SECRET")
+        with api() as serving, dashboard() as served, browser() as window:
             window.go(served.url)
             window.wait_for("document.querySelector('.volumes a')")
             root = served.place + window.ask("location.pathname")
             choose_a_moment(window, root)
+            follow_a_drill(window, root)
+            for name, words in (
+                ("drills", ("worked", "read all of it", "predicted", "--every 7d")),
+                ("policies", ("would restore", copy, "takes a spare", "Nobody watches")),
+                ("alerts", ("https://example.org", "nothing waits", "Nobody watches")),
+            ):
+                window.go(f"{root}{name}")
+                window.wait_for("document.querySelector('[aria-current=page]')")
+                said = window.ask("document.body.innerText")
+                assert all(each in said for each in words), said
+                assert "SECRET" not in said
+                judge(window)
             assert window.complaints == []
+
+            os.kill(serving.pid, signal.SIGSTOP)
+            window.wait_for("!document.getElementById('connection').hidden")  # it says so
+            os.kill(serving.pid, signal.SIGCONT)
+            window.wait_for("document.getElementById('connection').hidden")
+            serving.terminate()
+            window.wait_for("document.body.innerText.includes('nobody serves at')")
+            window.go(f"{root}policies")
+            window.wait_for("document.querySelector('[data-again]')")
+            with api():
+                window.wait_for("document.body?.innerText.includes('would restore')")
         holdfast.histories.copies.remove("shop", copy)

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import re
+import resource
 import socket
+import stat
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
+import pytest
 
+from holdfast.config import Settings
 from holdfast.dashboard.live import MOST_STREAMS
+from tests.forked import in_fork
 from tests.kernel.api.serving import NOBODY, api
 from tests.kernel.dashboard.serving import dashboard, visitor
 from tests.waiting import wait_until
 
 Run = Callable[..., Any]
+
+MANY = 1000
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    """Room for so many connections in this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], 2 * MANY), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @contextmanager
@@ -30,6 +47,59 @@ def sleeping(file: IO[str]) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
+
+
+def taken_over(pid: int, ours: Sequence[Path]) -> None:
+    """Whoever has taken over that process has nothing open, and reaches nothing of ours, but what
+    the API answers."""
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        kind = each.stat().st_mode
+        target = str(each.readlink())
+        assert not stat.S_ISDIR(kind) and not stat.S_ISBLK(kind), target
+        assert not stat.S_ISREG(kind) or target.startswith("/memfd:"), target
+    socket_path = Settings().api_socket
+    gates = [int(each.name) for each in Path("/proc").glob("[0-9]*") if is_gate(each)]
+    assert len(ours) > 20 and gates
+
+    def try_everything() -> None:
+        os.setgroups([NOBODY])
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
+        reached = [each for each in ours if can_be_reached(each) and each != socket_path]
+        assert not reached, reached
+        for change in (
+            socket_path.unlink,
+            lambda: socket_path.rename(socket_path.with_name("other")),
+            socket_path.with_name("mine").touch,
+            lambda: os.kill(gates[0], 0),
+            Path(f"/proc/{gates[0]}/cwd").readlink,
+        ):
+            with pytest.raises(PermissionError):
+                change()
+
+    ended = in_fork(try_everything)
+    assert ended.code == 0, ended
+
+
+def is_gate(process: Path) -> bool:
+    """Whether that process serves a volume."""
+    with suppress(OSError):
+        return b"holdfast.gate" in (process / "cmdline").read_bytes()
+    return False
+
+
+def can_be_reached(path: Path) -> bool:
+    """Whether we may read, change or ask it; what is a directory may be passed through."""
+    with suppress(OSError):
+        kind = path.stat().st_mode
+        if stat.S_ISSOCK(kind):
+            with socket.socket(socket.AF_UNIX) as asking:
+                asking.connect(str(path))
+                return True
+        if stat.S_ISDIR(kind):
+            return os.access(path, os.W_OK)
+        return os.access(path, os.R_OK) or os.access(path, os.W_OK)
+    return False
 
 
 def test_a_volume_is_shown_to_who_may_look(
@@ -51,6 +121,9 @@ def test_a_volume_is_shown_to_who_may_look(
             assert re.search(rf"^{name}:(\s+{NOBODY}){{4}}$", status, re.MULTILINE), status
         assert re.search(r"^CapPrm:\s+0+$", status, re.MULTILINE)
         assert re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE)
+
+        ours = [each for each in disk_directory.rglob("*") if not each.is_relative_to(mount)]
+        taken_over(served.process.pid, ours)
 
         overview = asking.get(f"{inside}/").text
         assert "all volumes are well" in overview
@@ -98,7 +171,21 @@ def test_a_volume_is_shown_to_who_may_look(
     run_holdfast("volume", "delete", "shop", "--yes")
 
 
-def test_many_who_look_or_do_not_read_are_bounded(holdfast_home: Path, run_holdfast: Run) -> None:
+def answered(line: socket.socket) -> bytes:
+    """What was said so far, or until the end of a refusal; empty: the connection was ended."""
+    said = b""
+    with suppress(ConnectionError):
+        while b"data: " not in said:
+            piece = line.recv(4096)
+            if not piece:
+                break
+            said += piece
+    return said
+
+
+def test_a_thousand_who_look_and_do_not_read_are_bounded(
+    many_files: None, holdfast_home: Path
+) -> None:
     with api(), dashboard() as served, visitor(served) as (asking, inside), ExitStack() as stack:
         ticket = "; ".join(f"{name}={value}" for name, value in asking.cookies.items())
         port = int(served.place.rpartition(":")[2])
@@ -107,21 +194,28 @@ def test_many_who_look_or_do_not_read_are_bounded(holdfast_home: Path, run_holdf
             f"GET {path}/live/overview HTTP/1.1\r\nhost: 127.0.0.1\r\ncookie: {ticket}\r\n\r\n"
         )
         lines = []
-        for _ in range(MOST_STREAMS + 10):  # none of them reads what it is told
-            line = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        for _ in range(MANY):  # none of them reads more than the beginning of what it is told
+            line = stack.enter_context(socket.socket(socket.AF_INET))
+            with suppress(ConnectionError):
+                line.connect(("127.0.0.1", port))
+                line.sendall(request.encode())
             line.settimeout(60)
-            line.sendall(request.encode())
             lines.append(line)
-        answered = [line.recv(12) for line in lines]
-        assert answered.count(b"HTTP/1.1 200") == MOST_STREAMS
-        assert answered.count(b"HTTP/1.1 503") == 10
+        said = [answered(line) for line in lines]
+        full = sum(b"event: full" in each for each in said)
+        assert sum(b"volume" in each for each in said) == MOST_STREAMS
+        ended = said.count(b"")  # there were as many connections as there may be
+        assert full and ended and full + ended == MANY - MOST_STREAMS
         assert asking.get(f"{inside}/receipts").status_code == 200
+        status = Path(f"/proc/{served.process.pid}/status").read_text()
+        resident = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert resident is not None and int(resident[1]) < 200 << 10
         for line in lines:
             line.close()
 
         def has_room() -> bool:
             with asking.stream("GET", f"{inside}/live/overview") as stream:
-                return stream.status_code == 200
+                return "event: full" not in next(stream.iter_text())
 
         wait_until(has_room)
 

@@ -12,19 +12,27 @@ import pytest
 
 from holdfast.dashboard.shown import Filters
 from holdfast.dashboard.templates import Templates
+from holdfast.dashboard.topics import times_of
 from holdfast.dashboard.words import ago_text, health, is_command
 from holdfast.errors import HoldfastError
 from holdfast.model.copy import CopyReport, VolumeCopy
+from holdfast.model.drill import LastDrill, phases_of
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.history import HistoryReport
 from holdfast.model.plan import Cause, Plan, PlannedStep, StepName, Strategy
+from holdfast.model.policy import Attempt, OnLoss, Policy
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
+    AlertsShown,
+    DestinationShown,
+    DrillsShown,
     JobShown,
     MomentShown,
+    PolicyShown,
     ProcessShown,
     RestorationShown,
     ShownVolume,
+    StandingShown,
     StepShown,
     StoppedShown,
     UserShown,
@@ -144,7 +152,7 @@ def test_what_strangers_chose_only_stands_there() -> None:
         HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1.7e9, HOSTILE,
         (StepShown(HOSTILE, HOSTILE, 1.7e9, 1.0, HOSTILE),), 1.7e9, 1.7e9, 1.0, (process,),
     )  # fmt: skip
-    job = JobShown("x", HOSTILE, {"volume": HOSTILE}, 1, 1.7e9)
+    job = JobShown("x", HOSTILE, {"volume": HOSTILE}, 1, 1.7e9, said=HOSTILE, percent=5.0)
     found = overview(hostile, restorations=(under_way,), jobs=(job,), receipts=(told,))
     assert found.text.count(SHOWN) > 10
     part = page("volume_part.html", volume=hostile, restorations=(under_way,), receipts=(told,))
@@ -158,7 +166,7 @@ def test_what_strangers_chose_only_stands_there() -> None:
     assert ("input", {"name": "since", "value": SHOWN, "placeholder": "2h ago",
                       "autocomplete": "off"}) in listed.tags  # fmt: skip
     error = HoldfastError(HOSTILE, HOSTILE)
-    assert page("problem.html", error=error).text.count(SHOWN) == 2
+    assert page("problem.html", error=error, again=True).text.count(SHOWN) == 2
     copy = VolumeCopy("x", HOSTILE, "x", HOSTILE, 1, 1, 1.7e9, 1)
     rest = page(
         "volume_rest.html", volume=hostile, history=HistoryReport(HOSTILE, "written", HOSTILE,
@@ -173,8 +181,82 @@ def test_what_strangers_chose_only_stands_there() -> None:
         plan=plan(findings=(finding,), steps=(PlannedStep(StepName.FREEZE, HOSTILE),)),
         processes=(StoppedShown(1, HOSTILE, {HOSTILE: 1}),),
     )  # fmt: skip
+    ends = [
+        {"end": "finished", "result": {"strategy": HOSTILE, "id": HOSTILE, "outcome": HOSTILE}},
+        {"end": "finished", "result": [HOSTILE]}, {"end": HOSTILE, "words": HOSTILE},
+        {"end": "failed", "message": HOSTILE, "mend": f"holdfast {HOSTILE}"},
+    ]  # fmt: skip
+    jobs = page("jobs_part.html", running=(job,), restorations=(under_way,), now=1.7e9,
+                ended=[replace(job, ended=1.7e9, end=end) for end in ends])  # fmt: skip
+    assert jobs.text.count(SHOWN) == 19
+    phase = {"name": HOSTILE, "measured_ms": 5.0}
+    drilled = replace(told, details={"phases": [phase], "mend": HOSTILE, "last_pause": HOSTILE,
+                                     "predicted_pause_ms": HOSTILE})  # fmt: skip
+    drill = DrillsShown(HOSTILE, True, 3600.0, 1.7e9, HOSTILE, drilled, drilled, drilled)
+    bare = replace(drill, last=None, every_seconds=None)
+    drills = page("drills_part.html", drills=(drill, bare, replace(bare, can_be_drilled=False)),
+                  now=1.7e9, times=times_of, phases=phases_of)  # fmt: skip
+    assert drills.text.count(SHOWN) > 12
+    attempt = Attempt(HOSTILE, 1, 1.7e9, words=HOSTILE, mend=HOSTILE)
+    restores = Policy(OnLoss.RESTORE, f"{HOSTILE}1", HOSTILE)
+    policy = PolicyShown(HOSTILE, restores, attempt, HOSTILE, HOSTILE, HOSTILE,
+                         LastDrill(HOSTILE, 1.7e9, True, HOSTILE), False)  # fmt: skip
+    policies = page("policies_part.html", watches=False, policies=[
+        (HOSTILE, policy, ""), (HOSTILE, None, HOSTILE),
+        (HOSTILE, replace(policy, policy=Policy(), has_gate=True), "")])  # fmt: skip
+    assert policies.text.count(SHOWN) > 15
+    standing = StandingShown(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1.7e9, None, grave=True)
+    alerts = AlertsShown(False, (DestinationShown(HOSTILE, HOSTILE, 2, 3),), (standing,))
+    page_of_alerts = page("alerts_part.html", alerts=alerts, now=1.7e9,
+                          unknown=(Trouble(HOSTILE, HOSTILE, HOSTILE),))  # fmt: skip
+    assert page_of_alerts.text.count(SHOWN) > 7
     part = page("moment_part.html", moment=judged, words=HOSTILE, at=HOSTILE, now=1.7e9)
     assert part.text.count(SHOWN) > 10
+
+
+def test_drills_are_predicted_and_measured() -> None:
+    phases = [{"name": "read all of it", "measured_ms": 719.4, "predicted_ms": 1300.0},
+              {"name": "remove it", "measured_ms": 74.8, "predicted_ms": 84.6}]  # fmt: skip
+    last = receipt(strategy="drill", outcome="done: it would", details={
+        "phases": phases, "predicted_pause_ms": 2e3, "last_pause": {"measured_ms": 1500.0},
+    })  # fmt: skip
+    shown = DrillsShown("shop", True, 604800.0, 2e9, "/bin/check", last, None, None)
+    found = page("drills_part.html", drills=(shown,), now=1.9e9, times=times_of, phases=phases_of)
+    for words in ("worked", "1.3 s", "719.4 ms", "1.4 s", "794.2 ms", "2.0 s",
+                  "1.5 s in its last", "2033-05-18", "every 7 days", "/bin/check"):  # fmt: skip
+        assert words in found.text
+    failed = receipt(outcome="failed: no", details={"mend": "holdfast copy list shop"})
+    broken = replace(shown, last=failed, every_seconds=None, next_at=None)
+    found = page("drills_part.html", drills=(broken,), now=1.9e9, times=times_of, phases=phases_of)
+    for words in ("failed: no", "holdfast copy list shop", "holdfast drill shop --every 7d"):
+        assert words in found.text
+
+
+def test_policies_say_what_would_happen_and_why() -> None:
+    drill = LastDrill("abc", 1.7e9, True, "done: it would")
+    held = PolicyShown("shop", Policy(), None, "nothing", "its policy says so", "", None, True)
+    taken = Policy(OnLoss.RESTORE, "file:/c.img", after_seconds=30.0)
+    restores = PolicyShown("data", taken, None, "restore", "contents of file:/c.img", "", drill,
+                           has_gate=False)  # fmt: skip
+    found = page("policies_part.html", watches=True, policies=[
+        ("shop", held, ""), ("data", restores, ""), ("gone", None, "it hangs")])  # fmt: skip
+    for words in ("would only tell", "its policy says so", "takes a spare", "would restore",
+                  "30 s without a break", "2 days old at most", "dead-mount, read-only",
+                  "it hangs", "holdfast policy set shop --on-loss restore"):  # fmt: skip
+        assert words in found.text
+    assert "Nobody watches" not in found.text
+
+
+def test_alerts_say_who_is_told_of_what() -> None:
+    standing = StandingShown("shop", "leg 1", "leg 1 is gone", "holdfast leg", 1.7e9, 1.7e9, True)
+    alerts = AlertsShown(True, (DestinationShown("mail", "ops@example.org", 0, 0),), (standing,))
+    new = Trouble("books", "it is sick", "")
+    found = page("alerts_part.html", alerts=alerts, now=1.7e9 + 60, unknown=(new,))
+    for words in ("leg 1 is gone", "told 60 s ago", "it is sick", "not told yet",
+                  "ops@example.org", "nothing waits"):  # fmt: skip
+        assert words in found.text
+    nobody = page("alerts_part.html", alerts=AlertsShown(False, (), ()), now=1.7e9, unknown=())
+    assert "Nobody watches" in nobody.text and "holdfast alert add" in nobody.text
 
 
 def plan(**more: Any) -> Plan:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from holdfast.api.connections import Seats
+from holdfast.dashboard import live
 from holdfast.dashboard.asking import MOST_ANSWERS, Asking
 from holdfast.dashboard.live import LiveStream, PagePart, event_text
 from holdfast.dashboard.serve import read_address
@@ -53,23 +54,59 @@ def test_no_line_of_a_page_is_a_line_of_the_stream(end: str) -> None:
     assert all(line.startswith("data: ") for line in re.split("[\r\n]", said) if line)
 
 
-def test_who_finds_no_seat_is_refused() -> None:
+def test_who_finds_no_seat_is_told_so_and_asks_again_later() -> None:
     seats = Seats(1, 1)
     assert seats.take(0)
-    answers: list[int] = []
+    said = b""
 
-    async def send(message: dict[str, int]) -> None:
-        answers.append(message.get("status", 0))
+    async def send(message: dict[str, bytes]) -> None:
+        nonlocal said
+        said += message.get("body", b"")
+
+    async def receive() -> dict[str, str]:
+        return {"type": "http.disconnect"}
 
     async def never() -> PagePart:
         raise AssertionError
 
     async def main() -> None:
-        await LiveStream(never, 0.0, seats)({"type": "http"}, None, send)  # type: ignore[arg-type]
+        scope = {"type": "http", "asgi": {"spec_version": "2.4"}}
+        await LiveStream(never, 0.0, seats)(scope, receive, send)  # type: ignore[arg-type]
 
     asyncio.run(main())
-    assert answers[0] == 503
+    assert said == b"retry: 10000\nevent: full\ndata: {}\n\n"
     assert len(seats) == 1
+
+
+def test_what_comes_late_is_said_to_be_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LATE_SECONDS", 0.01)
+    answered = False
+
+    async def main() -> tuple[str, str, bool]:
+        may_answer = asyncio.Event()
+
+        async def part() -> PagePart:
+            nonlocal answered
+            await may_answer.wait()
+            answered = True
+            return PagePart("a")
+
+        stream = LiveStream(part, 0.0, Seats(1, 1)).body_iterator
+        first = str(await anext(aiter(stream)))
+        may_answer.set()
+        second = first
+        while second == first:
+            second = str(await anext(aiter(stream)))
+        may_answer.clear()
+        answered_once, answered_now = answered, False
+        await anext(aiter(stream))  # again late
+        await stream.aclose()  # type: ignore[union-attr]
+        await asyncio.sleep(0)
+        left = [each for each in asyncio.all_tasks() if each is not asyncio.current_task()]
+        assert not left and not answered_now
+        return first, second, answered_once
+
+    assert asyncio.run(main()) == ("event: late\ndata: {}\n\n", "data: a\n\n", True)
 
 
 def test_what_many_ask_is_asked_once() -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from holdfast.errors import InvalidOption, NotDelivered
 from holdfast.policy.message import RAISED, Message
-from holdfast.policy.notifications import check_destination, deliver
+from holdfast.policy.notifications import check_destination, deliver, place_of
 from holdfast.policy.notifications.mail import mail_of
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="programs must be root's")
@@ -51,6 +51,19 @@ def test_what_is_nobody(url: str) -> None:
 )  # fmt: skip
 def test_who_can_be_told(url: str) -> None:
     check_destination(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "place"),
+    [
+        ("command:/usr/local/bin/page --key SECRET", "command", "/usr/local/bin/page"),
+        ("webhook:https://u:SECRET@h.example:8443/SECRET?t=SECRET", "webhook", "https://h.example:8443"),
+        ("webhook:http://[::1]/SECRET", "webhook", "http://[::1]"),
+        ("mail:ops@example.org?server=SECRET:25", "mail", "ops@example.org"),
+    ],
+)  # fmt: skip
+def test_where_that_is_without_its_secrets(url: str, kind: str, place: str) -> None:
+    assert place_of(url) == (kind, place)
 
 
 def program_in(folder: Path, text: str, mode: int = 0o755) -> Path:
