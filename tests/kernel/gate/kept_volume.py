@@ -27,10 +27,14 @@ def made(
     holdfast: Holdfast,
     folder: Path,
     name: str = "shop",
-    hang_timeout_seconds: float = 2.0,
+    hang_timeout_seconds: float = 10.0,
     filesystem: str = "ext4",
 ) -> Iterator[Path]:
-    """A volume with one leg, where it is mounted; deleted afterwards."""
+    """A volume with one leg, where it is mounted; deleted afterwards.
+
+    On a busy host a thread may get no processor for seconds, which is not to look like storage that
+    hangs: who lets storage hang says after how long that counts.
+    """
     mount = folder / f"mnt-{name}"
     holdfast.create_volume(
         NewVolume(

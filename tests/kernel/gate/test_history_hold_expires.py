@@ -31,7 +31,7 @@ def test_nobody_waits_again_once_it_has_passed(holdfast: Holdfast, ram_directory
     served, path = ram_directory / "served", ram_directory / "tree"
     served.mkdir(mode=0o700)
     path.mkdir()
-    with FuseTree(served, path) as tree, made(holdfast, ram_directory):
+    with FuseTree(served, path) as tree, made(holdfast, ram_directory, hang_timeout_seconds=2.0):
         holdfast.histories.keep("shop", str(path), None, None, JournalFailurePolicy.HOLD)
         run_directory = holdfast.settings.gate_run_directory("shop")
         GateClient(run_directory).configure(hold_timeout_seconds=HOLD_SECONDS)
