@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from holdfast.applications.kernel_users import held_by_kernel
+from holdfast.applications.places import places_of
 from holdfast.model.handle import HandleKind
 from tests.faults.mounting import mount, mount_image, unmount
 from tests.kernel.users.programs import mounts_at, only, point
@@ -78,3 +79,28 @@ def test_a_swap_file(disk_directory: Path) -> None:
     finally:
         run("umount", folder)
     assert [(each.kind, each.inside) for each in found] == [(HandleKind.SWAP, "swap")]
+
+
+def test_what_only_has_a_path_that_leads_there_elsewhere(point: Path, disk_directory: Path) -> None:
+    """Somebody has the volume mounted in a namespace of his own where this host has its images."""
+    images = disk_directory / "images"
+    images.mkdir()
+    for name in ("image", "swap"):
+        run("dd", "if=/dev/zero", f"of={images / name}", "bs=1M", "count=2")
+    (images / "swap").chmod(0o600)
+    run("mkswap", images / "swap")
+    bind = f'mount --bind "{point}" "{images}" && echo ready && read word'
+    device = run("losetup", "--find", "--show", images / "image")
+    run("swapon", images / "swap")
+    try:
+        with subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", bind], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as somebody:
+            assert somebody.stdout is not None
+            assert somebody.stdout.readline() == b"ready\n"
+            assert str(images) in {each.path for each in places_of(mounts_at(point)).wanted}
+            found = held_by_kernel(mounts_at(point))
+    finally:
+        run("swapoff", images / "swap")
+        run("losetup", "--detach", device)
+    assert found == []
