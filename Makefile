@@ -59,9 +59,9 @@ deb: ## the Debian package, in dist/: docs/install.md
 wheel: $(BIN)/python ## the wheel, in dist/: docs/install.md
 	$(PIP) wheel --no-deps --wheel-dir dist .
 
-package-test: $(DEVELOPMENT) ## deb and wheel, built, installed in a Debian of their own, upgraded, removed
+package-test: $(DEVELOPMENT) ## deb and wheel, built, installed in a Debian of their own, upgraded, booted, removed
 	@packaging/install-packages --also debootstrap --also python3-venv
-	HOLDFAST_PACKAGE_TEST=1 $(AS_ROOT) $(BIN)/python -m pytest tests/package
+	HOLDFAST_PACKAGE_TEST=1 $(AS_ROOT) $(BIN)/python -m pytest --timeout 1800 tests/package
 
 lock: $(BIN)/python ## take the newest libraries into the package: packaging/deb/*.lock
 	packaging/deb/lock
