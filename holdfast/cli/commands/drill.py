@@ -23,95 +23,106 @@ _CHECK_SECONDS = 600.0
 """As service.drilling.CHECK_SECONDS."""
 
 
+AtMoment = Annotated[
+    str,
+    typer.Option(
+        "--at", metavar="WHEN", help="As it was at a moment, as clone takes it.", show_default="now"
+    ),
+]
+FromSource = Annotated[
+    str,
+    typer.Option(
+        "--from",
+        metavar="SOURCE",
+        help="A directory or a container; what its policy names without it.",
+    ),
+]
+ToContainer = Annotated[
+    str, typer.Option("--to", metavar="URL", help="Where restore would put them.")
+]
+CheckProgram = Annotated[
+    str,
+    typer.Option(
+        "--check",
+        metavar="COMMAND",
+        help="A program of root's that looks at them, in HOLDFAST_DRILL_PATH.",
+    ),
+]
+CheckTime = Annotated[
+    float,
+    typer.Option(
+        "--within",
+        metavar="TIME",
+        parser=positive_duration,
+        help="When the check is ended, with all that it began.",
+        show_default="10m",
+    ),
+]
+MadeImage = Annotated[
+    str,
+    typer.Option(
+        "--image", metavar="URL", help="The image that is made; beside the copy without it."
+    ),
+]
+Every = Annotated[
+    str | None,
+    typer.Option(
+        "--every", metavar="TIME", help="Not now, but by the daemon, so often; off: no more."
+    ),
+]
+Live = Annotated[
+    bool,
+    typer.Option("--live", help="Instead: fail parts of the gate in use, and see who waits."),
+]
+DownToOneLeg = Annotated[
+    bool,
+    typer.Option(
+        "--down-to-one-leg", help="With --live: one of two legs, too; the other is alone then."
+    ),
+]
+ToldAlert = Annotated[
+    bool,
+    typer.Option("--alert", help="Instead: a made-up trouble, for all who are told of one."),
+]
+FaultKind = Annotated[
+    str,
+    typer.Option(
+        "--fault",
+        metavar="KIND",
+        help="leg-eio, leg-hang, leg-gone, worker-kill. Instead: of it in use.",
+    ),
+]
+FaultLeg = Annotated[
+    str | None,
+    typer.Option("--leg", metavar="LEG", help="Of a fault: which one; the first without it."),
+]
+FaultTime = Annotated[
+    float,
+    typer.Option(
+        "--for",
+        metavar="TIME",
+        parser=positive_duration,
+        help="How long the fault lasts.",
+        show_default="10s",
+    ),
+]
+
+
 def drill(
     name: VolumeName,
-    at: Annotated[
-        str,
-        typer.Option(
-            "--at",
-            metavar="WHEN",
-            help="As it was at a moment, as clone takes it.",
-            show_default="now",
-        ),
-    ] = "",
-    contents: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            metavar="SOURCE",
-            help="A directory or a container; what its policy names without it.",
-        ),
-    ] = "",
-    to: Annotated[
-        str,
-        typer.Option("--to", metavar="URL", help="Where restore would put them."),
-    ] = "",
-    check: Annotated[
-        str,
-        typer.Option(
-            "--check",
-            metavar="COMMAND",
-            help="A program of root's that looks at them, in HOLDFAST_DRILL_PATH.",
-        ),
-    ] = "",
-    within: Annotated[
-        float,
-        typer.Option(
-            "--within",
-            metavar="TIME",
-            parser=positive_duration,
-            help="When the check is ended, with all that it began.",
-            show_default="10m",
-        ),
-    ] = _CHECK_SECONDS,
-    image: Annotated[
-        str,
-        typer.Option(
-            "--image", metavar="URL", help="The image that is made; beside the copy without it."
-        ),
-    ] = "",
-    every: Annotated[
-        str | None,
-        typer.Option(
-            "--every", metavar="TIME", help="Not now, but by the daemon, so often; off: no more."
-        ),
-    ] = None,
-    live: Annotated[
-        bool,
-        typer.Option("--live", help="Instead: fail parts of the gate in use, and see who waits."),
-    ] = False,
-    down_to_one_leg: Annotated[
-        bool,
-        typer.Option(
-            "--down-to-one-leg", help="With --live: one of two legs, too; the other is alone then."
-        ),
-    ] = False,
-    alert: Annotated[
-        bool,
-        typer.Option("--alert", help="Instead: a made-up trouble, for all who are told of one."),
-    ] = False,
-    fault: Annotated[
-        str,
-        typer.Option(
-            "--fault",
-            metavar="KIND",
-            help="leg-eio, leg-hang, leg-gone, worker-kill. Instead: of it in use.",
-        ),
-    ] = "",
-    leg: Annotated[
-        str | None,
-        typer.Option("--leg", metavar="LEG", help="Of a fault: which one; the first without it."),
-    ] = None,
-    seconds: Annotated[
-        float,
-        typer.Option(
-            "--for",
-            metavar="TIME",
-            parser=positive_duration,
-            help="How long the fault lasts.",
-            show_default="10s",
-        ),
-    ] = 10.0,
+    at: AtMoment = "",
+    contents: FromSource = "",
+    to: ToContainer = "",
+    check: CheckProgram = "",
+    within: CheckTime = _CHECK_SECONDS,
+    image: MadeImage = "",
+    every: Every = None,
+    live: Live = False,
+    down_to_one_leg: DownToOneLeg = False,
+    alert: ToldAlert = False,
+    fault: FaultKind = "",
+    leg: FaultLeg = None,
+    seconds: FaultTime = 10.0,
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
@@ -125,35 +136,44 @@ def drill(
     where others are left: how long does whoever writes wait? With --fault one failure is rehearsed:
     a leg returns errors, hangs or is gone, or the gate's worker is killed. Nothing is lost.
     """
-    about_contents = at or contents or to or check or image
-    others = bool(live) + bool(alert) + bool(fault)
-    if others > 1 or (others and (about_contents or every is not None)):
+    of_contents = bool(at or contents or to or check or image or every is not None)
+    _check_apart(
+        live + alert + bool(fault), of_contents=of_contents, of_live=down_to_one_leg and not live
+    )
+    if live:
+        _live(name, down_to_one_leg=down_to_one_leg, yes=yes, as_json=as_json)
+    elif alert:
+        _alert(name, as_json=as_json)
+    elif fault:
+        with session() as holdfast:
+            holdfast.legs.drill(name, fault, seconds=seconds, leg=leg)
+        note(f"{fault} on {name}: holdfast status --watch, then holdfast receipt list {name}")
+    elif leg is not None:
+        raise InvalidOption("--leg is that of a fault", "Add --fault KIND.")
+    else:
+        from holdfast.service import DrillRequest
+
+        _contents(DrillRequest(name, at, contents, to, check, within, image), every, as_json)
+
+
+def _check_apart(others: int, *, of_contents: bool, of_live: bool) -> None:
+    """Raise InvalidOption for what does not go together. `others`: how many drills of their own."""
+    if others > 1 or (others and of_contents):
         raise InvalidOption(
             "--live, --alert and --fault are drills of their own, not of contents",
             "Leave the others out.",
         )
-    if down_to_one_leg and not live:
+    if of_live:
         raise InvalidOption("--down-to-one-leg is that of --live", "Add --live.")
-    if live:
-        _live(name, down_to_one_leg=down_to_one_leg, yes=yes, as_json=as_json)
-        return
-    if alert:
-        _alert(name, as_json=as_json)
-        return
-    if fault:
-        with session() as holdfast:
-            holdfast.legs.drill(name, fault, seconds=seconds, leg=leg)
-        note(f"{fault} on {name}: holdfast status --watch, then holdfast receipt list {name}")
-        return
-    if leg is not None:
-        raise InvalidOption("--leg is that of a fault", "Add --fault KIND.")
-    from holdfast.service import DrillRequest, perform
 
-    request = DrillRequest(name, at, contents, to, check, within, image)
+
+def _contents(request: DrillRequest, every: str | None, as_json: bool) -> None:
+    from holdfast.service import perform
+
     if every is not None:
         _schedule(request, every)
         return
-    with session() as holdfast, stepped_progress(f"drill of {name}") as reporter:
+    with session() as holdfast, stepped_progress(f"drill of {request.volume}") as reporter:
         receipt = perform(holdfast, request, reporter)
     _show(receipt, as_json)
 
