@@ -5,7 +5,6 @@ from __future__ import annotations
 import mmap
 import os
 import random
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from holdfast.errors import HoldfastError
 from holdfast.service import Holdfast, NewVolume
 from tests.faults.fuse_leg import FuseLeg
+from tests.kernel.gate.kept_volume import WritingThread
 from tests.kernel.volume.stack import SIZE
 from tests.semantics.writing import BLOCK_BYTES, prepare, read
 from tests.waiting import wait_until
@@ -87,48 +87,30 @@ def lossy(holdfast: Holdfast, folder: Path, legs: int = 1, hold: float = 40.0) -
                 server.__exit__(None, None, None)
 
 
-class SyncedWriter:
+class SyncedWriter(WritingThread):
     """Writes single blocks past the page cache, each followed by fdatasync, and knows what was
-    acknowledged. An error at it is an error of the test."""
+    acknowledged."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
         self.acknowledged = dict.fromkeys(range(BLOCKS), 0)
-        self.count = 0
-        self.error: OSError | None = None
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._choice, self._block = random.Random(7), mmap.mmap(-1, BLOCK_BYTES)
         prepare(path, BLOCKS)
+        self._file = os.open(path, os.O_RDWR | os.O_DIRECT)
 
-    def _run(self) -> None:
-        choice, block = random.Random(7), mmap.mmap(-1, BLOCK_BYTES)
-        file = os.open(self.path, os.O_RDWR | os.O_DIRECT)
+    def write_next(self) -> None:
+        number, value = self._choice.randrange(BLOCKS), self.written + 1
+        self._block[:] = value.to_bytes(8, "little") * (BLOCK_BYTES // 8)
+        os.pwrite(self._file, self._block, number * BLOCK_BYTES)
+        os.fdatasync(self._file)
+        self.acknowledged[number] = value
+
+    def __exit__(self, *of: object) -> None:
         try:
-            while not self._ending.is_set():
-                number, value = choice.randrange(BLOCKS), self.count + 1
-                block[:] = value.to_bytes(8, "little") * (BLOCK_BYTES // 8)
-                os.pwrite(file, block, number * BLOCK_BYTES)
-                os.fdatasync(file)
-                self.acknowledged[number] = self.count = value
-        except OSError as error:
-            self.error = error
+            super().__exit__(*of)
         finally:
-            os.close(file)
-
-    def __enter__(self) -> SyncedWriter:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        assert self.error is None
-
-    def go_on(self, more: int = 20) -> None:
-        """Until it has written so many more."""
-        until = self.count + more
-        wait_until(lambda: self.count >= until or self.error is not None)
+            os.close(self._file)
 
     def check(self) -> None:
         """Everything that was acknowledged is there."""

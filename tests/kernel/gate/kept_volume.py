@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Self
 
 from holdfast.errors import HoldfastError
 from holdfast.gate.runtime.shared_page import read_counters
@@ -54,26 +55,30 @@ def made(
         holdfast.delete_volume(name)
 
 
-class Writer:
-    """Somebody who writes and syncs all the time. An error at it is an error of the test."""
+class WritingThread:
+    """Somebody who writes and syncs all the time, from `with` to its end. An error at it is an
+    error of the test."""
 
-    def __init__(self, mount: Path) -> None:
-        self.mount = mount
+    def __init__(self) -> None:
         self.written = 0
         self.error: OSError | None = None
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
+    def write_next(self) -> None:
+        """Write something that is durable on return; `written` are before it. Raises OSError."""
+        raise NotImplementedError
+
     def _run(self) -> None:
         while not self._ending.is_set():
             try:
-                write(self.mount, self.written)
+                self.write_next()
             except OSError as error:
                 self.error = error
                 return
             self.written += 1
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -87,6 +92,17 @@ class Writer:
         """Until it has written so many more."""
         until = self.written + more
         wait_until(lambda: self.written >= until or self.error is not None)
+
+
+class Writer(WritingThread):
+    """Writes whole files."""
+
+    def __init__(self, mount: Path) -> None:
+        super().__init__()
+        self.mount = mount
+
+    def write_next(self) -> None:
+        write(self.mount, self.written)
 
 
 def write(mount: Path, number: int) -> None:
