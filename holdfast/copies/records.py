@@ -1,5 +1,5 @@
-"""What is written down of copies, of those that follow, and of points: one file for each, in the
-state directory.
+"""What is written down of copies, of those that follow, of points, and of histories that are to
+begin: one file for each, in the state directory.
 
 Not in the catalog: where the catalog was lost, a copy without its position would be lost with it.
 Invariant: a record is replaced whole, and durable before what it promises is done.
@@ -25,13 +25,17 @@ from holdfast.model.bounded import (
 )
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.following import Following
+from holdfast.model.history import HistoryAnew
 from holdfast.model.hook import BegunHook
 from holdfast.model.point import RestorePoint
 from holdfast.model.schedule import PointSchedule
 from holdfast.system.files.durable import replace_durably, sync_directory
 from holdfast.system.files.trusted import own_directory
 
-Kept = TypeVar("Kept", bound=VolumeCopy | RestorePoint | Following | PointSchedule | BegunHook)
+Kept = TypeVar(
+    "Kept",
+    bound=VolumeCopy | RestorePoint | Following | PointSchedule | BegunHook | HistoryAnew,
+)
 
 VERSION = 2
 """The second is written where a copy is to become a leg: the first does not know that, and would
@@ -155,3 +159,12 @@ class BegunHookRecords(_Records[BegunHook]):
         directory = settings.state_directory / "hooks"
         advice = "Move it away, and run by hand what is to be run after that point."
         super().__init__(directory, BegunHook, "the record of a hook", advice)
+
+
+class HistoryAnewRecords(_Records[HistoryAnew]):
+    """Which histories of this host begin when their volumes are restored."""
+
+    def __init__(self, settings: Settings) -> None:
+        directory = settings.state_directory / "histories"
+        advice = "Move it away, and begin the history: holdfast history NAME --at DIRECTORY"
+        super().__init__(directory, HistoryAnew, "the record of a history", advice)

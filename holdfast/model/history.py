@@ -46,6 +46,27 @@ def history_place(values: object) -> HistoryPlace:
 
 
 @dataclass(frozen=True)
+class HistoryAnew:
+    """Written down before a volume is restored: the history that begins when it is."""
+
+    id: str
+    volume: str
+    made: float
+    """Unix time in seconds."""
+    volume_id: str
+    """That of the volume before: it has another one when it is restored."""
+    directory: str
+    keep_seconds: int
+    limit_bytes: int
+    on_failure: JournalFailurePolicy
+
+    @property
+    def place(self) -> HistoryPlace:
+        """Where, and for how long."""
+        return HistoryPlace(self.directory, self.keep_seconds, self.limit_bytes, self.on_failure)
+
+
+@dataclass(frozen=True)
 class HistoryStretch:
     """Positions that can be reached one from another; times in seconds since 1970 UTC."""
 

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from holdfast.service.clones import Clones
     from holdfast.service.copies import Copies
     from holdfast.service.following import CopiesThatFollow
+    from holdfast.service.history_anew import HistoriesAnew
     from holdfast.service.past_files import PastFiles
     from holdfast.service.points import Points
     from holdfast.service.promotions import Promotions
@@ -101,6 +102,13 @@ class Histories:
         return Promotions(self._host, self.copies)
 
     @cached_property
+    def anew(self) -> HistoriesAnew:
+        """Those that begin when their volumes are restored."""
+        from holdfast.service.history_anew import HistoriesAnew
+
+        return HistoriesAnew(self._host, self)
+
+    @cached_property
     def points(self) -> Points:
         """Moments that have a name."""
         from holdfast.service.points import Points
@@ -128,11 +136,15 @@ class Histories:
 
         return PastFiles(self._host, self.clones)
 
+    def settle(self) -> list[str]:
+        """Finish or undo what killed commands left of copies, points and histories; in words."""
+        return [*self.copies.settle(), *self.points.settle(), *self.anew.settle()]
+
     def show(self, name: str, *, verify: bool = False) -> HistoryReport:
         """What can be reached. `verify` reads everything, and finds what is damaged. Raises
         NoSuchVolume, HasNoGate; what cannot be looked at is in the report."""
         need_root()
-        configuration = self._configuration(name)
+        configuration = self.configuration(name)
         place = place_of(configuration)
         if place is None:
             found = configuration.descriptor.get(HISTORY)
@@ -168,7 +180,7 @@ class Histories:
         An empty directory, or None: as it is now. Raises InvalidUrl, InvalidOption, OwnLeg.
         """
         self._host.gate(name)
-        now = place_of(self._configuration(name))
+        now = place_of(self.configuration(name))
         if directory and now is not None and normal(directory) != now.directory:
             raise InvalidOption(
                 f"the history of {name} is in {now.directory}",
@@ -201,7 +213,7 @@ class Histories:
     def place_anew(self, name: str, directory: str) -> HistoryPlace:
         """Where a history could be begun when the volume has got another gate, kept as the present
         one, if there is any. Changes nothing. Raises what `plan_keep` does."""
-        now = place_of(self._configuration(name))
+        now = place_of(self.configuration(name))
         place = replace(now or HistoryPlace("", KEPT_SECONDS), directory=normal(directory))
         path, where = self._host.volume(name).mount.path, place.directory
         if now is not None and where == now.directory:
@@ -262,7 +274,8 @@ class Histories:
         if now.journal is JournalMode.CONTINUOUS:
             save_configuration(state_directory, replace(now, journal=JournalMode.UNFLUSHED))
 
-    def _configuration(self, name: str) -> GateConfiguration:
+    def configuration(self, name: str) -> GateConfiguration:
+        """What the gate of a volume says, or what it left. Raises HasNoGate, NoSuchVolume."""
         self._host.refuse_adopted(name)
         self._host.volume(name)
         if gate_is_running(self._host.settings.gate_run_directory(name)):

@@ -377,7 +377,7 @@ class Holdfast:
         need_root()
         done = [*recover_freezes(self.settings), *self.restorations.recover()]
         done += [*settle_gates(self._host), *enter_running(self._host)]
-        done += [*self.histories.copies.settle(), *self.histories.points.settle()]
+        done += self.histories.settle()
         self.ingest()
         return done
 

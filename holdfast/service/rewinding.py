@@ -119,10 +119,9 @@ def restored(
     with _copies_named(request):
         holdfast.restorations.settled(request.volume, reporter)
     place = _place(holdfast, request)
-    with _contents(holdfast, request, reporter) as (ready, source):
+    anew = holdfast.histories.anew.after(request.volume, place)
+    with _contents(holdfast, request, reporter) as (ready, source), anew:
         receipt = holdfast.restorations.restore(ready, reporter, source)
-    if place is not None:
-        _begin_history(holdfast, request.volume, place)
     holdfast.restorations.wait_for_legs(request.volume, request.urls, reporter)
     return receipt
 
@@ -198,14 +197,3 @@ def _place(holdfast: Holdfast, request: RestoreRequest) -> HistoryPlace | None:
     if not request.history:
         return None
     return holdfast.histories.place_anew(request.volume, request.history)
-
-
-def _begin_history(holdfast: Holdfast, name: str, place: HistoryPlace) -> None:
-    try:
-        holdfast.histories.keep(
-            name, place.directory, place.keep_seconds, place.limit_bytes, place.on_failure
-        )
-    except HoldfastError as error:
-        error.message += f"; {name} itself is restored, and in use"
-        error.args = (error.message,)
-        raise

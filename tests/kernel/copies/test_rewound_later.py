@@ -6,12 +6,15 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from holdfast.config import Settings
+from holdfast.copies.records import HistoryAnewRecords
 from holdfast.errors import (
     Blocked,
     ContainerFailed,
@@ -32,6 +35,7 @@ from holdfast.service.copies import Copies
 from holdfast.service.past_view import View
 from holdfast.service.restorations import Restorations
 from holdfast.service.rewinding import judged
+from tests.forked import in_fork
 from tests.kernel.copies.test_rewound import moment
 from tests.kernel.gate.kept_volume import made
 
@@ -218,3 +222,32 @@ def test_redundancy_and_history_are_as_before_where_that_is_asked_for(
         1 << 30,
     )
     assert any("files were looked for" in each for each in holdfast.recover())
+
+
+def test_a_history_begins_though_the_command_is_killed(
+    holdfast: Holdfast, kept: Path, ram_directory: Path
+) -> None:
+    """By `recover`, where the volume was restored; where it was not, none begins."""
+    moment(kept)
+    ours = Settings(holdfast.settings.home)
+
+    def killed(doomed: str, number: int) -> None:
+        asked = RestoreRequest("shop", at="now", history=f"{ram_directory}/history-{number}")
+        with Holdfast(ours) as other, mock.patch(doomed, lambda *rest, **named: os._exit(9)):
+            perform(other, asked)
+
+    for number, doomed in enumerate(
+        ("holdfast.service.restorations.perform", "holdfast.service.histories.Histories.keep"), 2
+    ):
+        holdfast.close()
+        ended = in_fork(partial(killed, doomed, number))
+        assert ended.code == 9, ended.told
+        said = [each for each in holdfast.recover() if "the history of shop" in each]
+        history = holdfast.histories.show("shop")
+        if number == 2:
+            assert not said and history.directory == f"{ram_directory}/history"
+            continue
+        assert said == [f"the history of shop was begun in {ram_directory}/history-3"]
+        assert (history.directory, history.keep_seconds) == (f"{ram_directory}/history-3", 7200)
+    assert not HistoryAnewRecords(holdfast.settings).all()
+    assert not [each for each in holdfast.recover() if "the history of shop" in each]
