@@ -2,7 +2,9 @@
 long.
 
 Must never touch their storage, nor wait for a job. At most one is at work at a time, but for those
-that have said nothing for some time: storage that hangs keeps no other copy back.
+that have said nothing for some time: storage that hangs keeps no other copy back, however much of
+it does. Such a job takes some 40 MiB, one of each volume at most, for the two minutes after which
+it gives up (`copies.work.QUIET_SECONDS`); the next one comes up to ten minutes later.
 """
 
 from __future__ import annotations
@@ -35,9 +37,6 @@ SOURCE = "following"
 
 _QUIET_SECONDS = 10.0
 """A job that says nothing for so long waits for something: others may begin meanwhile."""
-
-_MOST_JOBS = 4
-"""At once, quiet ones and all: each takes some 40 MiB."""
 
 _AGAIN_SECONDS = 10.0
 """After a job that ended without having noted why."""
@@ -149,7 +148,7 @@ class Follower:
         now, copy = time.monotonic(), look.copy
         heard = [job for job in self._jobs.values() if now < job.heard + _QUIET_SECONDS]
         volumes = {job.volume for job in self._jobs.values()}
-        if heard or len(self._jobs) >= _MOST_JOBS or copy.volume in volumes:
+        if heard or copy.volume in volumes:
             return
         job = Job(FollowRequest(copy.volume, copy.id), self._holdfast.settings)
         self._jobs[copy.id] = _FollowJob(job, copy.volume, now, look.following.failures)

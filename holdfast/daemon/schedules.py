@@ -1,4 +1,5 @@
-"""Points that the daemon has made: it begins a job for each volume whose schedule says so.
+"""Points that the daemon has made: it begins a job for each volume whose schedule says so, or of
+which a killed command owes the hook after a point.
 
 Must never touch a volume, nor wait for a job: the file system is synced by it.
 """
@@ -10,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from holdfast.coordination.turn import at_work
-from holdfast.copies.records import PointScheduleRecords
+from holdfast.copies.records import BegunHookRecords, PointScheduleRecords
 from holdfast.jobs import Job
 from holdfast.jobs.ends import Failed, Finished
 from holdfast.late_dataclass import dataclass
@@ -52,9 +53,10 @@ class Scheduler:
         """Begin what is due; what somebody has to know. Does not wait. Raises HoldfastError,
         OSError."""
         settings = self._holdfast.settings
-        if not (settings.state_directory / "schedules").is_dir():
-            return ()
         schedules = {each.volume: each for each in PointScheduleRecords(settings).all()}
+        owing = sorted({each.volume for each in BegunHookRecords(settings).all()})
+        if not (schedules or owing or self._volumes):
+            return ()
         time.tzset()  # jobs, which are new processes, know of another zone of the host at once
         busy, now = at_work(settings.run_directory), time.time()
         for name, volume in self._volumes.items():
@@ -67,13 +69,16 @@ class Scheduler:
             if report.gate is None:  # of a volume that is detached, no moment passes
                 volume.failures = 0
                 continue
-            is_busy = bool({name, f".points-{name}"} & busy) or volume.job is not None
-            if is_due(schedule, now) and not is_busy and _has_waited(volume):
+            if is_due(schedule, now) and _is_free(name, volume, busy):
+                self._begin(name, volume)
+        for name in owing:  # also of one that is detached: somebody waits to go on
+            volume = self._volumes.setdefault(name, _ScheduledVolume())
+            if _is_free(name, volume, busy):
                 self._begin(name, volume)
         self._volumes = {
             name: volume
             for name, volume in self._volumes.items()
-            if name in schedules or volume.job is not None
+            if name in schedules or name in owing or volume.job is not None
         }
         return tuple(_told(self._volumes))
 
@@ -84,7 +89,10 @@ class Scheduler:
         _log.info(words, name, volume.job.pid, extra={"volume": name})
 
 
-def _has_waited(volume: _ScheduledVolume) -> bool:
+def _is_free(name: str, volume: _ScheduledVolume, busy: frozenset[str]) -> bool:
+    """Whether nobody is at work on it, and the last job was long enough ago."""
+    if volume.job is not None or {name, f".points-{name}"} & busy:
+        return False
     seconds = max(_APART_SECONDS, retry_seconds(volume.failures))
     return not volume.begun or time.monotonic() >= volume.begun + seconds
 

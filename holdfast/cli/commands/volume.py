@@ -18,9 +18,10 @@ from holdfast.cli.options import (
 from holdfast.cli.output import confirm, note, note_thin, print_json, say, steps
 from holdfast.cli.session import session
 from holdfast.cli.wanted import attach_wanted, detach_wanted
-from holdfast.errors import InvalidOption
+from holdfast.errors import InvalidOption, VolumeHeld
 from holdfast.model.size import format_size, parse_size
 from holdfast.model.time_text import time_text
+from holdfast.model.trouble import troubles_of
 from holdfast.model.volume import ADOPTED, DEFAULT_SECTOR_BYTES, JournalMode, check_name
 
 commands = typer.Typer(help="Manage volumes.", no_args_is_help=True, rich_markup_mode=None)
@@ -329,9 +330,14 @@ def hold(
 
 @commands.command()
 def release(name: VolumeName) -> None:
-    """Let the withheld requests go on."""
+    """Let the withheld requests go on. An error where they wait for storage as well."""
     with session() as holdfast:
-        holdfast.release(name)
+        report = holdfast.release(name)
+    if report.gate is not None and report.gate.held:
+        raise VolumeHeld(
+            f"{name} stays held: {report.reason or report.gate.hold_reason}",
+            next((each.mend for each in troubles_of(report) if each.mend), ""),
+        )
     note(f"{name} is released")
 
 

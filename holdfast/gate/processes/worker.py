@@ -339,6 +339,8 @@ class Worker:
                 continue
             if in_sync and not roster.unsettled and not self.mirror.hold.storage_lost:
                 state = "redundant" if in_sync == members else "degraded"
+                if members == 1:
+                    state = "with its only leg"
                 incident.resolve(f"continued, {state}: {in_sync} of {members} legs in sync")
         self.incidents.collect(self.hands.all())
         self._write_receipts()

@@ -14,6 +14,7 @@ from holdfast.errors import AlreadyExists, CommandFailed, InvalidOption, Untrust
 from holdfast.model.hook import PointHooks
 from holdfast.service import Holdfast
 from tests.forked import in_fork
+from tests.kernel.daemon.pager import daemon
 from tests.kernel.gate.kept_volume import made
 from tests.waiting import wait_until
 
@@ -80,7 +81,14 @@ def test_hooks(holdfast: Holdfast, settings: Settings, ram_directory: Path) -> N
             with Holdfast(settings) as other:
                 other.histories.points.create("shop", "lost", PointHooks(kills, well))
 
-        for settle in (holdfast.recover, lambda: [points.create("shop", "next").name]):
+        def by_the_daemon() -> bool:
+            with daemon():
+                wait_until(lambda: not BegunHookRecords(settings).all())
+            return True
+
+        for settle in (
+            holdfast.recover, by_the_daemon, lambda: [points.create("shop", "next").name]
+        ):  # fmt: skip
             holdfast.close()
             ended = in_fork(killed)
             assert ended.code == -9, ended.told

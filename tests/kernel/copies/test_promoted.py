@@ -11,7 +11,7 @@ import pytest
 from holdfast.config import Settings
 from holdfast.errors import NoHistory, NotLost, Unreachable
 from holdfast.service import Holdfast
-from tests.kernel.conftest import settings  # noqa: F401 - a fixture
+from tests.conftest import RunHoldfast
 from tests.kernel.copies.lost import Lossy, SyncedWriter, lossy
 from tests.kernel.gate.kept_volume import succeed
 from tests.kernel.volume.stack import SIZE
@@ -20,12 +20,14 @@ from tests.waiting import wait_until
 
 
 @pytest.fixture(name="holdfast")
-def _holdfast(settings: Settings) -> Iterator[Holdfast]:  # noqa: F811
-    with Holdfast(settings) as holdfast:
+def _holdfast(holdfast_home: Path) -> Iterator[Holdfast]:
+    with Holdfast(Settings(holdfast_home)) as holdfast:
         yield holdfast
 
 
-def test_every_leg_is_lost(holdfast: Holdfast, ram_directory: Path) -> None:
+def test_every_leg_is_lost(
+    holdfast: Holdfast, ram_directory: Path, run_holdfast: RunHoldfast
+) -> None:
     """It goes on to the last write that was acknowledged; the history has no gap; and the leg that
     returns is brought up to date as a whole."""
     promotions = holdfast.histories.promotions
@@ -42,6 +44,8 @@ def test_every_leg_is_lost(holdfast: Holdfast, ram_directory: Path) -> None:
             lost.legs[0].kill()
             lost.legs[0].image.unlink()
             lost.wait_until_held()
+            refused = run_holdfast("volume", "release", "shop", check=False)
+            assert "error[HELD]" in refused.stderr and "mend: " in refused.stderr, refused
             before = holdfast.histories.show("shop").position
             receipt = promotions.promote("shop")
             writer.go_on()
@@ -91,6 +95,8 @@ def test_what_is_lacking_is_found_out(holdfast: Holdfast, ram_directory: Path) -
         _refused(lost, writer, Unreachable, "a gap comes before it")
         holdfast.histories.end("shop")
         _refused(lost, writer, NoHistory, "no history")
+        outcomes = {each.outcome for each in holdfast.receipts("shop") if each.strategy == "hold"}
+        assert "continued, with its only leg: 1 of 1 legs in sync" in outcomes, outcomes
 
 
 def _refused(lost: Lossy, writer: SyncedWriter, error: type[Exception], words: str) -> None:
