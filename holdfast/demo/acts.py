@@ -208,6 +208,16 @@ ACTS = (
     Act("Both legs are gone, one returns", f"held {HELD_SECONDS:g} s, replayed", lose_both_legs),
     Act("A leg is replaced on purpose", "leg replaced", replace_a_leg),
     Act("From ext4 to XFS under open files", "dismounted, now XFS", move_to_another_file_system),
-    Act("Files are deleted by mistake", "deleted files put back", bring_deleted_files_back),
-    Act("Every leg is destroyed", "lost, restored by itself", destroy_every_leg),
+    Act(
+        "Files are deleted by mistake",
+        "deleted files put back",
+        bring_deleted_files_back,
+        needs_takeover=True,  # a history is begun by one
+    ),
+    Act(
+        "Every leg is destroyed",
+        "lost, restored by itself",
+        destroy_every_leg,
+        needs_takeover=True,  # its copy and history are those of the act before
+    ),
 )

@@ -163,5 +163,5 @@ def _last_line(verdict: DemoVerdict) -> str:
     skipped = sum("skipped" in act for act in verdict.acts)
     text = f"It held: {operations:,} operations, 0 errors, 0 writes lost, {verdict.seconds:.0f} s."
     if skipped:
-        text += f" {skipped} act was skipped."
+        text += f" {skipped} act{' was' if skipped == 1 else 's were'} skipped."
     return text

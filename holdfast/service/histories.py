@@ -177,9 +177,11 @@ class Histories:
     ) -> tuple[HistoryPlace, tuple[str, ...]]:
         """What `keep` would ask for, and what speaks against it, in words. Changes nothing.
 
-        An empty directory, or None: as it is now. Raises InvalidUrl, InvalidOption, OwnLeg.
+        An empty directory, or None: as it is now. Raises InvalidUrl, InvalidOption, OwnLeg,
+        MissingFuse where another worker would never hear of requests that wait.
         """
         self._host.gate(name)
+        _check_takeover()
         now = place_of(self.configuration(name))
         if directory and now is not None and normal(directory) != now.directory:
             raise InvalidOption(
@@ -213,6 +215,7 @@ class Histories:
     def place_anew(self, name: str, directory: str) -> HistoryPlace:
         """Where a history could be begun when the volume has got another gate, kept as the present
         one, if there is any. Changes nothing. Raises what `plan_keep` does."""
+        _check_takeover()
         now = place_of(self.configuration(name))
         place = replace(now or HistoryPlace("", KEPT_SECONDS), directory=normal(directory))
         path, where = self._host.volume(name).mount.path, place.directory
@@ -259,7 +262,10 @@ class Histories:
         """
         with self._host.turn(name, f"end the history of {name}"):
             try:
-                self._host.gate(name).history(None)
+                gate = self._host.gate(name)
+                if place_of(gate.describe()) is not None:
+                    _check_takeover("Detach the volume, end it then, attach the volume again.")
+                gate.history(None)
             except (NotAttached, GateGone):
                 run_directory = self._host.settings.gate_run_directory(name)
                 if gate_is_running(run_directory) or living_processes(run_directory):
@@ -302,6 +308,13 @@ def place_of(configuration: GateConfiguration) -> HistoryPlace | None:
         return history_place(configuration.descriptor.get(HISTORY))
     except ValueError:
         return HistoryPlace("/")
+
+
+def _check_takeover(mend: str = "") -> None:
+    """As `check_takeover`: another log takes another worker."""
+    from holdfast.service.doctor.kernel import check_takeover
+
+    check_takeover(mend)
 
 
 # In expendable children: these touch storage.

@@ -339,7 +339,7 @@ class Holdfast:
         from holdfast.service.doctor.kernel import check_takeover
 
         need_root()
-        check_takeover()
+        check_takeover("Detach the volume, attach it again.")
         with self._host.turn(name, f"restart the gate of {name}"):
             self.gate(name)
             renew(self.settings.gate_run_directory(name), _RENEW_SECONDS)

@@ -71,13 +71,14 @@ def takeover(release: str | None = None) -> Iterator[Finding]:
         )
 
 
-def check_takeover(release: str | None = None) -> None:
-    """Raise MissingFuse where a worker that is ended takes the requests with it that it has."""
-    for found in takeover(release):
+def check_takeover(mend: str = "") -> None:
+    """Raise MissingFuse where a worker that is ended takes the requests with it that it has.
+
+    `mend`: what does the same on such a kernel; empty: nothing does.
+    """
+    for found in takeover():
         if found.verdict is not Verdict.OK:
-            raise MissingFuse(
-                f"{found.found}: nothing was done", "Detach the volume, attach it again."
-            )
+            raise MissingFuse(f"{found.found}: nothing was done", mend or found.mend)
 
 
 def newcomers(release: str | None = None) -> Iterator[Finding]:

@@ -22,6 +22,7 @@ from holdfast.errors import (
     HoldsData,
     InvalidOption,
     InvalidUrl,
+    MissingFuse,
     NoHistory,
     NoSuchCopy,
     OwnLeg,
@@ -154,7 +155,9 @@ def test_what_is_not_as_it_was_is_no_copy(
             tasks.fill(half, legs, lambda percent: os.truncate(leg, 1 << 20))
 
 
-def test_what_is_refused_changes_nothing(holdfast: Holdfast, ram_directory: Path) -> None:
+def test_what_is_refused_changes_nothing(
+    holdfast: Holdfast, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each with its code, and nothing is left of it."""
     copies, clones = holdfast.histories.copies, holdfast.histories.clones
     url, old = f"file:{ram_directory}/copy.img", str(ram_directory / "old")
@@ -163,7 +166,18 @@ def test_what_is_refused_changes_nothing(holdfast: Holdfast, ram_directory: Path
     with made(holdfast, ram_directory) as mount:
         with pytest.raises(NoHistory):
             copies.add("shop", url)
+        with monkeypatch.context() as patched:
+            patched.setattr("holdfast.service.doctor.kernel._TAKEOVER_KERNEL", (99, 0))
+            with pytest.raises(MissingFuse):
+                holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
+            holdfast.histories.end("shop")  # there is none: nothing is to be done
+        assert not (ram_directory / "history").exists()
         holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
+        with monkeypatch.context() as patched:
+            patched.setattr("holdfast.service.doctor.kernel._TAKEOVER_KERNEL", (99, 0))
+            with pytest.raises(MissingFuse):
+                holdfast.histories.end("shop")
+        assert holdfast.histories.show("shop").state == "written"
         with pytest.raises(HoldsData):
             copies.add("shop", f"file:{other}")
         with pytest.raises(OwnLeg):
