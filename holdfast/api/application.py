@@ -166,8 +166,8 @@ def _listening(api: Api) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["jobs"])
 
     @routes.get("/jobs", response_model=list[JobShown])
-    async def jobs() -> Response:
-        return answer([each.as_json() for each in api.jobs])
+    async def jobs(brief: bool = False) -> Response:
+        return answer([each.as_json(brief=brief) for each in api.jobs])
 
     @routes.get("/jobs/{identifier}", response_model=JobShown)
     async def job(identifier: Identifier) -> Response:

@@ -31,6 +31,9 @@ MOST_ENDED = 100
 MOST_EVENTS = 200
 """Of one job: a restoration says some 30 things, and each percentage takes the last one's place."""
 
+_BRIEF = ("id", "volume", "strategy", "outcome")
+"""Of a result, mostly a receipt."""
+
 MOST_ENDED_BYTES = 32 << 20
 """Of all ends together: a receipt with thousands of processes has a tenth of it."""
 
@@ -58,14 +61,17 @@ class BegunJob:
     count: int = 0
     end: str = ""
     """Its JSON; empty: it goes on."""
+    brief_end: str = ""
     ended: float | None = None
     listeners: set[Callable[[ToldEvent], None]] = field(default_factory=set)
     said: str = ""
     percent: float | None = None
     _progresses: bool = False
 
-    def as_json(self) -> dict[str, Any]:
-        """Plain values, as `JobShown`."""
+    def as_json(self, *, brief: bool = False) -> dict[str, Any]:
+        """Plain values, as `JobShown`. `brief`: of a result only what it is called and comes to:
+        a receipt may name thousands of processes."""
+        end = json.loads(self.brief_end if brief else self.end) if self.end else None
         return {
             "id": self.id,
             "operation": self.operation,
@@ -73,7 +79,7 @@ class BegunJob:
             "pid": self.job.pid,
             "begun": self.begun,
             "ended": self.ended,
-            "end": json.loads(self.end) if self.end else None,
+            "end": end,
             "said": self.said,
             "percent": self.percent,
         }
@@ -92,7 +98,8 @@ class BegunJob:
 
     def bury(self, end: End) -> None:
         """This is how it ended."""
-        self.end = json.dumps(end_as_json(end))
+        values = end_as_json(end)
+        self.end, self.brief_end = json.dumps(values), json.dumps(_brief(values))
         self.ended = time.time()
         self._tell("end", self.end)
 
@@ -173,3 +180,10 @@ class BegunJobs:
             oldest = ended.pop(0)
             size -= len(oldest.end)
             del self._jobs[oldest.id]
+
+
+def _brief(end: dict[str, Any]) -> dict[str, Any]:
+    if "result" not in end:
+        return end
+    result = end["result"] if isinstance(end["result"], dict) else {}
+    return {**end, "result": {name: result[name] for name in _BRIEF if name in result}}

@@ -162,9 +162,10 @@ def doctor() -> Asked[DoctorReport]:
     return Asked("/v1/doctor", DoctorReport)
 
 
-def jobs() -> Asked[tuple[JobShown, ...]]:
+def jobs(*, brief: bool) -> Asked[tuple[JobShown, ...]]:
     """What was begun."""
-    return Asked("/v1/jobs", tuple[JobShown, ...])
+    parameters = {"brief": "true"} if brief else {}
+    return Asked("/v1/jobs", tuple[JobShown, ...], parameters=parameters)
 
 
 def job(identifier: str) -> Asked[JobShown]:

@@ -151,9 +151,10 @@ class AsyncClient:
         """What the host can and cannot do."""
         return await self._ask(asking.doctor())
 
-    async def jobs(self) -> tuple[JobShown, ...]:
-        """What was begun by the API, oldest first."""
-        return await self._ask(asking.jobs())
+    async def jobs(self, *, brief: bool = False) -> tuple[JobShown, ...]:
+        """What was begun by the API, oldest first. `brief`: of results only `id, volume, strategy,
+        outcome`."""
+        return await self._ask(asking.jobs(brief=brief))
 
     async def begin(self, request: OperationRequest[Result]) -> AsyncRemoteJob[Result]:
         """Begin an operation; durable only at its end. Raises MissingRights: only root may."""

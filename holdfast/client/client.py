@@ -150,9 +150,10 @@ class Client:
         """What the host can and cannot do."""
         return self._ask(asking.doctor())
 
-    def jobs(self) -> tuple[JobShown, ...]:
-        """What was begun by the API, oldest first."""
-        return self._ask(asking.jobs())
+    def jobs(self, *, brief: bool = False) -> tuple[JobShown, ...]:
+        """What was begun by the API, oldest first. `brief`: of results only `id, volume, strategy,
+        outcome`."""
+        return self._ask(asking.jobs(brief=brief))
 
     def begin(self, request: OperationRequest[Result]) -> RemoteJob[Result]:
         """Begin an operation; durable only at its end. Raises MissingRights: only root may."""

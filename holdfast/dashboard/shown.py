@@ -54,6 +54,8 @@ class Shown:
     def __init__(self, asking: Asking, templates: Templates) -> None:
         self._asking = asking
         self._client = asking.client
+        self._history = asyncio.Semaphore(1)
+        """Who reads one takes no place of who asks for something else, however long it takes."""
         self._templates = templates
 
     async def version(self) -> str:
@@ -67,7 +69,7 @@ class Shown:
             ask("volumes", STATE_SECONDS, client.volumes),
             ask("watch", SLOW_SECONDS, client.watch),
             ask("restorations", STATE_SECONDS, client.restorations),
-            ask("jobs", STATE_SECONDS, client.jobs),
+            ask("jobs", STATE_SECONDS, lambda: client.jobs(brief=True)),
             self._recent(None),
         )
         words, tone = health(volumes)
@@ -128,9 +130,8 @@ class Shown:
 
     async def moment(self, name: str, at: str) -> PagePart:
         """What could be done with a moment of one. Raises NoHistory, Unreachable."""
-        client = self._client
-        key = ("moment", name, at)
-        found = await self._asking.ask(key, SLOW_SECONDS, lambda: client.assessment(name, at))
+        async with self._history:
+            found = await self._client.assessment(name, at)
         words = at if found.moment is None else moment_text(found.moment)
         html = self._templates.page(
             "moment_part.html", moment=found, words=words, at=shlex.quote(words), now=time.time()

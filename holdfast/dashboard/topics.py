@@ -64,7 +64,7 @@ class Topics:
         """Those that the API has begun, newest first, and every restoration under way."""
         ask, client = self._asking.ask, self._client
         jobs, restorations = await asyncio.gather(
-            ask("jobs", STATE_SECONDS, client.jobs),
+            ask("jobs", STATE_SECONDS, lambda: client.jobs(brief=True)),
             ask("restorations", STATE_SECONDS, client.restorations),
         )
         return self._part(

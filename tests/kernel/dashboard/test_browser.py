@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -162,6 +163,25 @@ def follow_a_drill(window: Browser, root: str) -> None:
     window.wait_for("document.querySelector('a[download]')")
 
 
+def lose_the_api(window: Browser, root: str, serving: subprocess.Popen[str]) -> None:
+    """Stopped, ended, begun again: a page says so, and goes on by itself."""
+    curves = "document.querySelector('#throughput .uplot')"
+    window.go(f"{root}volumes/shop")
+    window.wait_for(curves)
+    os.kill(serving.pid, signal.SIGSTOP)
+    window.wait_for("!document.getElementById('connection').hidden")
+    os.kill(serving.pid, signal.SIGCONT)
+    window.wait_for("document.getElementById('connection').hidden")
+    serving.terminate()
+    window.wait_for(f"document.body.innerText.includes('nobody serves at') && !{curves}")
+    with api():
+        window.wait_for(curves)
+    window.go(f"{root}policies")
+    window.wait_for("document.querySelector('[data-again]')")
+    with api():
+        window.wait_for("document.body?.innerText.includes('would restore')")
+
+
 def test_pages_of_a_volume_with_a_history(settings: Settings, ram_directory: Path) -> None:
     with Holdfast(settings) as holdfast, made(holdfast, ram_directory):
         holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
@@ -188,14 +208,7 @@ def test_pages_of_a_volume_with_a_history(settings: Settings, ram_directory: Pat
                 judge(window)
             assert window.complaints == []
 
-            os.kill(serving.pid, signal.SIGSTOP)
-            window.wait_for("!document.getElementById('connection').hidden")  # it says so
-            os.kill(serving.pid, signal.SIGCONT)
-            window.wait_for("document.getElementById('connection').hidden")
-            serving.terminate()
-            window.wait_for("document.body.innerText.includes('nobody serves at')")
-            window.go(f"{root}policies")
-            window.wait_for("document.querySelector('[data-again]')")
-            with api():
-                window.wait_for("document.body?.innerText.includes('would restore')")
+            lose_the_api(window, root, serving)
+            served.process.kill()
+            window.wait_for("document.body.innerText.includes('The dashboard does not answer')")
         holdfast.histories.copies.remove("shop", copy)
