@@ -47,6 +47,11 @@ class Asking:
                 del self._answers[next(iter(self._answers))]
         return await asyncio.shield(task)
 
+    async def once(self, question: Callable[[], Awaitable[T]]) -> T:
+        """The answer to what nobody else asks, or what is too long to be kept. Raises what the
+        client raises."""
+        return await self._answer(question)
+
     async def _answer(self, question: Callable[[], Awaitable[T]]) -> T:
         async with self._places:
             return await question()

@@ -147,7 +147,7 @@ class Shown:
             return PagePart(
                 self._templates.page("restoration_part.html", restoration=found, now=now),
             )
-        receipt = await self._client.receipt(identifier)
+        receipt = await self.receipt(identifier)
         if receipt.id != identifier:
             raise NoSuchReceipt(f"there is no restoration {identifier[:40]!r}", "See receipts.")
         html = self._templates.page("restoration_end.html", receipt=receipt)
@@ -155,11 +155,13 @@ class Shown:
 
     async def receipts(self, filters: Filters) -> dict[str, Any]:
         """Those that are wanted, newest first."""
-        found = await self._client.receipts(
-            filters.volume or None,
-            since=filters.since or None,
-            until=filters.until or None,
-            limit=MOST_RECEIPTS,
+        found = await self._asking.once(
+            lambda: self._client.receipts(
+                filters.volume or None,
+                since=filters.since or None,
+                until=filters.until or None,
+                limit=MOST_RECEIPTS,
+            )
         )
         wanted = [each for each in found if _is_wanted(each, filters)]
         older = moment_text(found[-1].started) if len(found) >= MOST_RECEIPTS else ""
@@ -167,7 +169,7 @@ class Shown:
 
     async def receipt(self, identifier: str) -> Receipt:
         """One of them."""
-        return await self._client.receipt(identifier)
+        return await self._asking.once(lambda: self._client.receipt(identifier))
 
     def unreachable(self, error: HoldfastError) -> PagePart:
         """In place of a part that cannot be told now."""

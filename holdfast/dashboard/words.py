@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 
@@ -21,6 +22,9 @@ _TONES = {
     LegState.DETACHED: "quiet",
     LegState.SPARE: "quiet",
 }
+
+_OF_A_SHELL = frozenset(";|&$`<>(){}*!#\\")
+"""What has a meaning there; within quotation marks some of it has none, but who looks so close?"""
 
 _SIGNS = {"good": "●", "warn": "▲", "bad": "■", "quiet": "○"}
 """A shape for each, for whom colours say nothing."""
@@ -49,8 +53,16 @@ def health(volumes: Sequence[ShownVolume]) -> tuple[str, str]:
 
 
 def is_command(mend: str) -> bool:
-    """Whether what mends it can be typed as it is."""
-    return mend.startswith("holdfast ") and "\n" not in mend and not mend.endswith(".")
+    """Whether what mends it can be typed as it is, by root in a shell: not with a name in it, of a
+    file or a process, that a shell would take for something else."""
+    if not mend.startswith("holdfast ") or mend.endswith("."):
+        return False
+    if not mend.isprintable() or _OF_A_SHELL & set(mend):
+        return False
+    try:
+        return bool(shlex.split(mend))
+    except ValueError:  # a quotation mark alone
+        return False
 
 
 def ago_text(moment: float, now: float | None = None) -> str:

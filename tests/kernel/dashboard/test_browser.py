@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import os
+import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -42,6 +45,9 @@ def judge(window: Browser) -> None:
         assert window.ask("document.documentElement.scrollWidth") <= width
     window.look(1280, 850)
 
+
+HOSTILE = "<img src=x onerror=alert(1)>&\"'"
+"""Part of every path of a volume: a page that took it for its own would ask for x, and complain."""
 
 STOOD_STILL = "document.querySelector('.figures dd').innerText"
 
@@ -137,7 +143,8 @@ def choose_a_moment(window: Browser, root: str) -> None:
     window.wait_for("document.getElementById('judged').innerText.includes('holdfast restore shop')")
     chosen = window.ask("document.getElementById('moment-shown').value")
     said = window.ask("document.getElementById('judged').innerText")
-    for words in (" predicted", f"holdfast restore shop --at {chosen[:-1]}", "holdfast clone shop"):
+    restore = f"holdfast restore shop --at {chosen[:-1]}"
+    for words in (" predicted", HOSTILE, "<b>'\"& (", restore, "holdfast clone shop"):
         assert words in said
     judge(window)
     window.ask("document.getElementById('moment').focus()")
@@ -163,6 +170,17 @@ def follow_a_drill(window: Browser, root: str) -> None:
     window.wait_for("document.querySelector('a[download]')")
 
 
+@contextmanager
+def process(*words: str, cwd: Path) -> Iterator[None]:
+    """A program that stands in a volume."""
+    begun = subprocess.Popen(words, cwd=cwd)
+    try:
+        yield
+    finally:
+        begun.kill()
+        begun.wait()
+
+
 def lose_the_api(window: Browser, root: str, serving: subprocess.Popen[str]) -> None:
     """Stopped, ended, begun again: a page says so, and goes on by itself."""
     curves = "document.querySelector('#throughput .uplot')"
@@ -183,9 +201,17 @@ def lose_the_api(window: Browser, root: str, serving: subprocess.Popen[str]) -> 
 
 
 def test_pages_of_a_volume_with_a_history(settings: Settings, ram_directory: Path) -> None:
-    with Holdfast(settings) as holdfast, made(holdfast, ram_directory):
-        holdfast.histories.keep("shop", str(ram_directory / "history"), None, None)
-        copy = f"file:{ram_directory}/copy.img"
+    place = ram_directory / HOSTILE
+    place.mkdir()
+    program = place / "<b>'\"&"
+    shutil.copy("/bin/sleep", program)
+    with (
+        Holdfast(settings) as holdfast,
+        made(holdfast, place) as mount,
+        process(str(program), "infinity", cwd=mount),
+    ):
+        holdfast.histories.keep("shop", str(place / "history"), None, None)
+        copy = f"file:{place}/copy.img"
         holdfast.histories.copies.add("shop", copy)
         holdfast.policies.set("shop", on_loss=OnLoss.RESTORE)
         holdfast.alerts.add("webhook:https://example.org/SECRET")

@@ -138,6 +138,11 @@ def test_commands_can_be_typed_and_nothing_else_looks_like_one() -> None:
     assert is_command("holdfast volume attach shop")
     assert not is_command("Bring the storage of a leg back; holdfast volume show shop names them.")
     assert not is_command("See holdfast history shop; --off ends it.")
+    assert is_command('holdfast restore shop --at "2026-11-29 12:00:00+00:00"')
+    assert is_command("holdfast policy set shop --from block:/dev/vg/shop")
+    for end in ("; reboot", "$(reboot)", "`reboot`", "& reboot", "> /etc/passwd", "\nreboot", "'a",
+                "a\u202eb", "a\x1b[31m", "\\", "*", "!1", "# a"):  # fmt: skip
+        assert not is_command(f"holdfast volume attach shop {end}")
 
 
 def test_what_strangers_chose_only_stands_there() -> None:
