@@ -56,6 +56,7 @@ class _Pages:
             Route("/answers", self._answers),
             Route("/volumes/{name}", _in_time(self._volume)),
             Route("/volumes/{name}/rest", self._volume_rest),
+            Route("/volumes/{name}/more", _in_time(self._volume_more)),
             Route("/volumes/{name}/moment", self._moment),
             Route("/volumes/{name}/moment/part", self._moment_part),
             *(Route(f"/{name}", _in_time(self._topic)) for name in self._topics.all),
@@ -107,6 +108,11 @@ class _Pages:
         except HoldfastError as error:
             return self._page("rest_problem.html", name=name, error=error)
         return self._page("volume_rest.html", **values)
+
+    async def _volume_more(self, request: Request) -> Response:
+        """The rest, for whoever has no script."""
+        values = await self._shown.volume_rest(request.path_params["name"])
+        return self._page("more.html", **values)
 
     async def _moment(self, request: Request) -> Response:
         """For whoever has no script."""

@@ -14,7 +14,7 @@ from holdfast.dashboard.live import PagePart
 from holdfast.dashboard.reach import line_of
 from holdfast.dashboard.templates import Templates
 from holdfast.dashboard.words import health
-from holdfast.errors import HoldfastError, NoApi, NoSuchReceipt
+from holdfast.errors import DeadlinePassed, HoldfastError, NoApi, NoSuchReceipt
 from holdfast.late_dataclass import dataclass
 from holdfast.model.receipt import Receipt
 from holdfast.model.volume import GateReport, VolumeReport
@@ -131,7 +131,12 @@ class Shown:
     async def moment(self, name: str, at: str) -> PagePart:
         """What could be done with a moment of one. Raises NoHistory, Unreachable."""
         async with self._history:
-            found = await self._client.assessment(name, at)
+            try:
+                found = await self._client.assessment(name, at)
+            except DeadlinePassed as error:
+                mend = f"holdfast restore {name} --at {shlex.quote(at)} --dry-run"
+                words = f"{error.message}: a long history takes longer to be read"
+                raise DeadlinePassed(words, mend) from error
         words = at if found.moment is None else moment_text(found.moment)
         html = self._templates.page(
             "moment_part.html", moment=found, words=words, at=shlex.quote(words), now=time.time()

@@ -131,6 +131,8 @@ def test_a_volume_is_shown_to_who_may_look(
         with (mount / "file").open():
             rest = asking.get(f"{inside}/volumes/shop/rest").text
         assert f"file:{images[2]}" in rest and "noon" in rest
+        more = asking.get(f"{inside}/volumes/shop/more").text  # without a script
+        assert f"file:{images[2]}" in more and "<nav " in more
         assert "holdfast restore" not in rest  # not before it was shown what that would do
         with (mount / "file").open() as file, sleeping(file):
             for at in (re.findall(r'value="([\dT:.-]+Z)"', rest)[0], "noon"):

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from holdfast.client import AsyncClient
+from holdfast.client import AsyncClient, async_client
 from holdfast.dashboard import application
 from holdfast.dashboard.application import make_application
 from holdfast.dashboard.asking import MOST_AT_ONCE, Asking
@@ -44,6 +44,7 @@ class Silent:
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "PAGE_SECONDS", 1.0)
     monkeypatch.setattr(application, "_ALIVE_SECONDS", 0.5)
+    monkeypatch.setattr(async_client, "ANSWER_SECONDS", 2.0)
 
 
 def get(place: Path, paths: list[str]) -> tuple[list[httpx.Response], int]:
@@ -74,8 +75,11 @@ def test_every_page_says_so_and_tries_again(tmp_path: Path) -> None:
 
 
 def test_a_part_of_a_page_says_so_where_it_would_stand(tmp_path: Path) -> None:
-    (rest, alive), _ = get(tmp_path / "api.sock", ["/volumes/shop/rest", "/answers"])
+    paths = ["/volumes/shop/rest", "/answers", "/volumes/shop/moment/part?at=10m+ago"]
+    (rest, alive, moment), _ = get(tmp_path / "api.sock", paths)
     assert rest.status_code == 200
     assert "has not answered" in rest.text
     assert 'hx-get="/base/volumes/shop/rest"' in rest.text  # it is asked for again
     assert alive.json() == {"answers": False}
+    assert moment.status_code == 200  # the command has no limit
+    assert "holdfast restore shop --at &#39;10m ago&#39; --dry-run" in moment.text
