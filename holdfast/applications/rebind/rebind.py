@@ -307,7 +307,7 @@ class Rebind:
             execution_permitted(bases, list(self._processes.values())),
         ):
             lines = put_back(self._processes, opener, directory, self._datagrams)
-        lines = lock_again(self._processes, lines)
+        lines = lock_again(self._processes, lines, opener.locks_until_ns)
         self._tell(EntryKind.REBOUND)
         return [*with_lost(lines, self._waiting), *unmoved(lines, self._processes)]
 

@@ -1,16 +1,22 @@
-"""Locks stay with whoever had them: a newcomer does not get one while the volume is away."""
+"""Locks stay with whoever had them: a newcomer does not get one while the volume is away, and gives
+back what he got before that."""
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from holdfast.applications.rebind.opening import waiting_for_locks
 from holdfast.config import Settings
+from holdfast.errors import InUse
+from holdfast.restoration.steps import dismount as dismount_step
 from holdfast.service import Holdfast, MigrateRequest
 from tests.kernel.restoration.bench import make_image, mounted
 
@@ -61,6 +67,15 @@ sys.stdin.read()
 """
 
 
+TAKER = """
+import fcntl, sys
+file = open(sys.argv[1])
+fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
 @contextmanager
 def running(*command: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
@@ -96,3 +111,43 @@ def test_nobody_takes_one(settings: Settings, ram_directory: Path, name: str) ->
             stranger.kill()
             assert stranger.stdout is not None
             assert stranger.stdout.read() == ""
+
+
+def test_who_took_one_before_the_dismount_is_waited_for(
+    settings: Settings, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He keeps the volume busy, so all is undone; its owner goes on when he has the lock again."""
+    image = make_image(ram_directory / "1.img", size_bytes=64 << 20)
+    takers: list[subprocess.Popen[str]] = []
+
+    def while_parked(*arguments: Any, **options: Any) -> Any:
+        command = [sys.executable, "-c", TAKER, str(path / "flock")]
+        taker = subprocess.Popen(
+            command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        takers.append(taker)
+        assert taker.stdout is not None
+        assert taker.stdout.readline() == "ready\n"
+        return dismount(*arguments, **options)
+
+    def wait(_: float) -> None:
+        takers[0].communicate(timeout=20)
+
+    dismount = dismount_step.dismount
+    monkeypatch.setattr(dismount_step, "dismount", while_parked)
+    monkeypatch.setattr(waiting_for_locks, "sleep", wait)
+    with mounted(image, ram_directory / "mnt") as path, Holdfast(settings) as holdfast:
+        holdfast.adopt_volume("data", str(path))
+        with running(sys.executable, "-c", HOLDER, str(path)) as holder:
+            request = MigrateRequest("data", (f"file:{ram_directory}/2.img",), filesystem="ext4")
+            try:
+                with pytest.raises(InUse):
+                    holdfast.restorations.migrate(request)
+                assert takers[0].poll() == 0, "nobody waited for him"
+            finally:
+                for taker in takers:
+                    taker.kill()
+                    taker.wait(20)
+            assert holder.poll() is None
+            with (path / "flock").open() as file, pytest.raises(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -19,6 +19,7 @@ from holdfast.applications.rebind.opening.opening_child import OpeningChild, Par
 from holdfast.applications.rebind.opening.removed import is_being_made
 from holdfast.applications.rebind.opening.reopening import Reopening
 from holdfast.applications.rebind.opening.requests import OpenRequest, OpenResult
+from holdfast.applications.rebind.opening.waiting_for_locks import end_of_waiting
 from holdfast.applications.rebind.parking.hidden_names import is_hidden
 from holdfast.applications.rebind.parking.relocation import Relocation
 
@@ -42,7 +43,9 @@ class Opener:
     ) -> None:
         """`pipes`: reading ends of what has the contents of FIFOs; for the rest see Reopening."""
         self._directory = directory
+        self.locks_until_ns = end_of_waiting(deadline_ns)
         self._opening = Reopening(bases, directory, same_data, relocation, pipes=pipes or {})
+        self._opening.locks_until_ns = self.locks_until_ns
         self._whole = OpeningChild(self._opening, deadline_ns)
         plain = Reopening(bases, directory, same_data, relocation, is_plain=True)
         self._plain = [OpeningChild(plain, deadline_ns) for _ in range(2)]

@@ -30,6 +30,7 @@ from holdfast.applications.rebind.opening.requests import (
     PipeEnd,
 )
 from holdfast.applications.rebind.opening.socket_places import SocketPlaces
+from holdfast.applications.rebind.opening.waiting_for_locks import taken_in_time
 from holdfast.applications.rebind.parking.observed import Observed, observe
 from holdfast.applications.rebind.parking.placed_contents import PlacedContents
 from holdfast.applications.rebind.parking.relocation import (
@@ -68,6 +69,8 @@ class Reopening:
     """All that will be asked for of what was removed, and is no file."""
     pipes: Mapping[str, int] = field(default_factory=dict)
     """Reading ends of what has the contents of FIFOs."""
+    locks_until_ns: int = 0
+    """Until when a lock is waited for that somebody else has (CLOCK_MONOTONIC)."""
     carried: dict[str, int] = field(default_factory=dict)
     _carried_from: list[tuple[Observed, int]] = field(default_factory=list)
     """The same, by the inodes that they were."""
@@ -117,7 +120,7 @@ class Reopening:
         try:
             if request.offset and not request.flags & (os.O_PATH | os.O_DIRECTORY):
                 os.lseek(descriptor, request.offset, os.SEEK_SET)
-            lost = tuple(lock for lock in request.locks if not _take(descriptor, lock))
+            lost = tuple(each for each in request.locks if not self._take(descriptor, each))
         except OSError as error:
             os.close(descriptor)
             return OpenResult(None, HandleOutcome.LOST, error.strerror or str(error))
@@ -126,6 +129,9 @@ class Reopening:
                 descriptor, HandleOutcome.LOST, "another process has the lock now", lost
             )
         return OpenResult(descriptor, outcome, note, is_proven=self._proven)
+
+    def _take(self, descriptor: int, lock: FileLock) -> bool:
+        return taken_in_time(lambda: _take(descriptor, lock), self.locks_until_ns)
 
     def _open(self, request: OpenRequest) -> tuple[int, HandleOutcome, str]:
         flags = request.flags & ~DROPPED_FLAGS

@@ -11,28 +11,30 @@ from __future__ import annotations
 
 import errno
 import fcntl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from holdfast.applications.rebind.opening.reopening import lock_structure
 from holdfast.applications.rebind.opening.requests import OpenResult
+from holdfast.applications.rebind.opening.waiting_for_locks import taken_in_time
 from holdfast.applications.rebind.parking.notes import HandleNote
 from holdfast.applications.rebind.parking.stopped_process import Processes, StoppedProcess
 from holdfast.applications.rebind.replaying.failures import words_of
 from holdfast.model.handle import FileLock, Handle, HandleKind, HandleOutcome, LockKind
 
 _TAKEN = "another process has the lock now"
-_HELD = frozenset({errno.EAGAIN, errno.EACCES})
-"""What fcntl_locking(2) says of that."""
+_HELD = errno.EAGAIN
+"""What Linux says of that (fs/locks.c); EACCES is of a lease that the process may not have."""
 
 _SET_LOCK, _SET_LEASE = 6, 1024  # F_SETLK, F_SETLEASE: asm-generic/fcntl.h, linux/fcntl.h
 _LEASE_TYPES = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK}
 """Not `unlck`: one that is being taken away, whose holder has been told."""
 
 
-def take_flocks(processes: Processes, opened: Mapping[str, OpenResult]) -> None:
+def take_flocks(processes: Processes, opened: Mapping[str, OpenResult], until_ns: int) -> None:
     """Let whoever has taken a flock take it again, else anybody who shares its description.
 
-    Says in `opened` where somebody else has it now.
+    Says in `opened` where somebody else has it, still at `until_ns` (CLOCK_MONOTONIC).
     """
     sharers: dict[str, list[tuple[StoppedProcess, HandleNote]]] = {}
     for process in processes.values():
@@ -47,7 +49,7 @@ def take_flocks(processes: Processes, opened: Mapping[str, OpenResult]) -> None:
             if lock.kind is not LockKind.FLOCK:
                 continue
             mine.sort(key=lambda each: each[0].pid != lock.holder_pid)
-            if not _taken_by_any(processes, mine, found.descriptor, lock):
+            if not _taken_by_any(processes, mine, found.descriptor, lock, until_ns):
                 found.outcome, found.note = HandleOutcome.LOST, _TAKEN
 
 
@@ -62,34 +64,53 @@ def _taken_by_any(
     sharers: Sequence[tuple[StoppedProcess, HandleNote]],
     descriptor: int,
     lock: FileLock,
+    until_ns: int,
 ) -> bool:
     for process, note in sharers:
         if process.pid in processes:
             with processes.unless_it_ends(process):
-                return _take_flock(process, note.handle.thread_id, descriptor, lock)
+                return _take_flock(process, note.handle.thread_id, descriptor, lock, until_ns)
     return True  # nobody is left who would have it
 
 
 def _take_flock(
-    process: StoppedProcess, thread_id: int | None, descriptor: int, lock: FileLock
+    process: StoppedProcess,
+    thread_id: int | None,
+    descriptor: int,
+    lock: FileLock,
+    until_ns: int,
 ) -> bool:
     """Through a number that is there for an instant; False when somebody else has it."""
     how = (fcntl.LOCK_SH if lock.mode == "read" else fcntl.LOCK_EX) | fcntl.LOCK_NB
-    try:
+
+    def take() -> None:
         number = process.tracee.give(descriptor, thread_id)
         try:
             process.tracee.call("flock", number, how, thread_id=thread_id)
         finally:
             process.tracee.call("close", number, thread_id=thread_id)
+
+    try:
+        return taken_in_time(lambda: _is_taken(take), until_ns)
     except ProcessLookupError:
         raise
     except Exception as error:
         words_of(error, process.in_words)
         return False
+
+
+def _is_taken(take: Callable[[], object]) -> bool:
+    """Whether it did; False when somebody else has the lock. Raises what it raises otherwise."""
+    try:
+        take()
+    except OSError as error:
+        if error.errno != _HELD:
+            raise
+        return False
     return True
 
 
-def take_locks(process: StoppedProcess) -> dict[Handle, str]:
+def take_locks(process: StoppedProcess, until_ns: int) -> dict[Handle, str]:
     """Take the locks of a process again; the handles without one that they had, and why."""
     lost: dict[Handle, str] = {}
     done = set()
@@ -98,19 +119,15 @@ def take_locks(process: StoppedProcess) -> dict[Handle, str]:
             if (note.details.key, lock) in done:
                 continue
             done.add((note.details.key, lock))
+            take = partial(_take, process, note, lock)
             try:
-                _take(process, note, lock)
+                if not taken_in_time(partial(_is_taken, take), until_ns):
+                    lost[note.handle] = _TAKEN
             except ProcessLookupError:
                 raise
             except Exception as error:  # nobody else may suffer for it
-                lost[note.handle] = _lock_lost(error, process)
+                lost[note.handle] = f"without its lock: {words_of(error, process.in_words)}"
     return lost
-
-
-def _lock_lost(error: Exception, process: StoppedProcess) -> str:
-    if isinstance(error, OSError) and error.errno in _HELD:
-        return _TAKEN
-    return f"without its lock: {words_of(error, process.in_words)}"
 
 
 def _take(process: StoppedProcess, note: HandleNote, lock: FileLock) -> None:

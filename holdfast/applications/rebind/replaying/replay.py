@@ -80,7 +80,7 @@ def _put_back(
         opened.update(opener.open(turns[0]))
         opener.let_pipes_go(turns[0])
         _together(turns[0], opened)
-        take_flocks(processes, opened)
+        take_flocks(processes, opened, opener.locks_until_ns)
         needed = Counter(each.key for mine in requests.values() for each in mine)
 
         def putting(process: StoppedProcess, turn: Sequence[OpenRequest]) -> Steps[_Lines]:
@@ -115,14 +115,17 @@ def _put_back(
     return lines
 
 
-def lock_again(processes: Processes, lines: list[ReboundHandle]) -> list[ReboundHandle]:
+def lock_again(
+    processes: Processes, lines: list[ReboundHandle], until_ns: int
+) -> list[ReboundHandle]:
     """Let each take its own locks and leases; the outcomes with what somebody else has now.
 
-    Nobody of us may have any of the files open: that would be in the way of leases.
+    Nobody of us may have any of the files open: that would be in the way of leases. `until_ns`:
+    how long it is waited for what somebody else has (CLOCK_MONOTONIC).
     """
     for process in list(processes.values()):
         with processes.unless_it_ends(process):
-            lines = _without_locks(lines, take_locks(process))
+            lines = _without_locks(lines, take_locks(process, until_ns))
     return lines
 
 

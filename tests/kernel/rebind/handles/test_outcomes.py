@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from holdfast.applications.rebind.opening import waiting_for_locks
 from holdfast.model.handle import HandleKind, HandleOutcome
-from tests.kernel.rebind.bench import Bench
+from tests.kernel.rebind.bench import Bench, Program
 from tests.kernel.rebind.conftest import Hold
 
 READER = """
@@ -30,13 +37,19 @@ for line in sys.stdin:
 """
 
 LOCKER = """
-import fcntl, sys
-one, two = (open(path, "r+b") for path in sys.argv[1:])
-fcntl.flock(one, fcntl.LOCK_EX)
-fcntl.lockf(two, fcntl.LOCK_EX)
+import fcntl, struct, sys
+path, kind = sys.argv[1:]
+file = open(path, "r+b")
+whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+if kind == "flock":
+    fcntl.flock(file, fcntl.LOCK_EX)
+else:
+    fcntl.fcntl(file, {"posix": fcntl.F_SETLK, "ofd": 37}[kind], whole)
 print("ready", flush=True)
 sys.stdin.read()
 """
+LOCKS = ("ofd", "flock", "posix")
+"""In the order in which they are taken again."""
 
 
 def test_each_handle_has_its_own(bench: Bench, start: Hold) -> None:
@@ -112,8 +125,8 @@ def test_a_program_does_not_change_under_its_process(bench: Bench, hold: Hold) -
     program.verify()
 
 
-def test_a_lock_that_somebody_else_has_is_lost(bench: Bench, hold: Hold, start: Hold) -> None:
-    hold("flock", "posix", "file")
+def rebound_to_what_others_have_locked(bench: Bench, start: Hold) -> Iterator[Any]:
+    """The programs that have the locks, in this order; then what became of each file."""
     rebind = bench.rebind()
     rebind.stop()
     try:
@@ -121,11 +134,41 @@ def test_a_lock_that_somebody_else_has_is_lost(bench: Bench, hold: Hold, start: 
         with bench.prepared("ext4") as image:
             pass
         with bench.exchanged(image) as bases:
-            start(sys.executable, "-c", LOCKER, bench.path / "flock", bench.path / "posix")
+            yield [start(sys.executable, "-c", LOCKER, bench.path / each, each) for each in LOCKS]
             lines = rebind.rebind(bases)
     finally:
         rebind.release()
-    found = {Path(line.handle.path).name: line.outcome for line in lines}
-    assert found["flock"] is HandleOutcome.LOST
-    assert found["posix"] is HandleOutcome.LOST
+    yield {Path(line.handle.path).name: line.outcome for line in lines}
+
+
+def test_a_lock_that_somebody_else_has_is_lost(
+    bench: Bench, hold: Hold, start: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(*LOCKS, "file")
+    monkeypatch.setattr(waiting_for_locks, "_SHARE", 0.01)
+    _, found = rebound_to_what_others_have_locked(bench, start)
+    assert {found[each] for each in LOCKS} == {HandleOutcome.LOST}
     assert found["file"] is HandleOutcome.IDENTICAL
+
+
+def test_who_has_a_lock_for_a_moment_is_waited_for(
+    bench: Bench, hold: Hold, start: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind has somebody who lets go of it when he is waited for."""
+    program = hold(*LOCKS, "file")
+    having: list[Program] = []
+
+    def wait(_: float) -> None:  # of OFD locks in a child of ours, which has a list of its own
+        locker = having.pop(0).pid
+        os.kill(locker, signal.SIGKILL)
+        end = os.pidfd_open(locker)
+        select.select([end], [], [])
+        os.close(end)
+
+    monkeypatch.setattr(waiting_for_locks, "sleep", wait)
+    story = rebound_to_what_others_have_locked(bench, start)
+    having += next(story)
+    found = next(story)
+    assert not having
+    assert {found[each] for each in (*LOCKS, "file")} == {HandleOutcome.IDENTICAL}
+    program.verify()
