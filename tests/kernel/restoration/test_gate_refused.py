@@ -199,6 +199,7 @@ def test_the_plan_says_what_is_safe_before_and_after(
     assert told["redundancy"].verdict is Verdict.OK
     assert told["redundancy"].found == "1 plain container without a gate now, 2 legs afterwards"
     assert "plain.img stays" in told["old storage"].found
+    assert "never deleted by Holdfast" in told["old storage"].meaning
     assert "pause" in told
     alone = findings(holdfast, GateRequest("data", urls[:1]))["redundancy"]
     assert (alone.verdict, bool(alone.mend)) == (Verdict.LIMITED, True)

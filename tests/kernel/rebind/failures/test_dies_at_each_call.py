@@ -77,6 +77,7 @@ def test_another_one_finishes(
     program = hold(kind)
     for call in count(part, PARTS):
         if is_finished(bench, program, moved_by_one_that_dies(bench, call)):
+            print(f"{kind}: agents have died at {call // PARTS} places")
             return
 
 
@@ -100,4 +101,5 @@ def test_between_any_two_acts(
     program = hold("fifo")
     for place in count(0, soak_rounds(11, 1)):
         if is_finished(bench, program, moved_by_one_that_dies(bench, place, ACTS)):
+            print(f"fifo: agents have died up to act {place}")
             return

@@ -544,6 +544,7 @@ def test_agents_die_between_any_two_acts(
         assert server.ask("a.close()") == "None"
         assert client.ask("c.recv(9)") == "b''", place
         if not died:
+            print(f"connection: agents have died up to act {place}")
             server.ask("os.kill(h, 9)")
             return
 

@@ -517,4 +517,5 @@ def test_agents_die_between_any_two_acts(
         program.verify()
         assert not [each.name for each in bench.path.glob(".holdfast*")]
         if not died:
+            print(f"datagram socket: agents have died up to act {place}")
             return

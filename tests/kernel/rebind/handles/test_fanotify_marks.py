@@ -197,6 +197,7 @@ def test_an_agent_dies_between_any_two_acts(
         is_last = is_finished(bench, program, moved_by_one_that_dies(bench, place, ACTS))
         assert (program.ask("marks"), program.ask("touch"), program.ask()) == ("1", "ok", "1")
         if is_last:
+            print(f"fanotify: agents have died up to act {place}")
             assert place > 5
             return
 

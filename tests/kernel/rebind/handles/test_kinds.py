@@ -7,6 +7,7 @@ import pytest
 from holdfast.model.handle import HandleOutcome
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
+from tests.soak import rounds
 
 KINDS = (
     *("file", "append", "direct", "dup", "fork", "directory", "path", "cwd", "root"),
@@ -16,6 +17,9 @@ KINDS = (
 )
 ROOTS = ("root", "removed_root", "aside_root")
 STANDING = ("removed_cwd",)
+TYPES = ("xfs", "btrfs", "ext4")[:: rounds(2, 1)]
+"""From ext4 on; btrfs with a single kind only in a soak run."""
+
 LISTENING = ("fanotify",)
 """It closes what its events have open, and with that ends POSIX locks of its neighbours."""
 
@@ -24,7 +28,7 @@ LISTENING = ("fanotify",)
 @pytest.mark.parametrize("kind", KINDS)
 def test_is_moved(bench: Bench, hold: Hold, kind: str, threads: bool) -> None:
     program = hold(kind, *(["threads"] if threads else []))
-    for filesystem in ("xfs", "ext4"):
+    for filesystem in TYPES:
         lines = bench.move(filesystem)
         assert lines
         assert not [line for line in lines if line.outcome is not HandleOutcome.IDENTICAL]

@@ -603,6 +603,7 @@ def test_agents_die_between_any_two_acts(
         program.verify()
         assert not left_over(bench)
         if not died:
+            print(f"listening socket: agents have died up to act {place}")
             return
 
 

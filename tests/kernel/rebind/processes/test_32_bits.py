@@ -78,6 +78,7 @@ def test_agents_die(
     program = start(small, bench.path, "interrupted")
     for place in count(0, soak_rounds(9, 1)):
         if is_finished(bench, program, moved_by_one_that_dies(bench, place)):
+            print(f"32 bits: agents have died up to call {place}")
             assert place > 30
             return
 

@@ -7,11 +7,14 @@ import pytest
 from holdfast.model.handle import HandleOutcome
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import Hold
+from tests.soak import rounds
 
 HANDLES = (
     *("file", "append", "dup", "fork", "directory", "path", "cwd", "shared_map", "program"),
     *("flock", "posix", "ofd", "lease", "deleted", "inotify", "fifo", "deleted_fifo"),
 )
+MORE = ("removed", "listening", "seqpacket", "datagram")
+"""To be verified these take calls that the filter of holder.c does not let through."""
 
 CONTEXTS = {
     "unprivileged": ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"),
@@ -26,8 +29,8 @@ CONTEXTS = {
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_is_moved(bench: Bench, hold: Hold, context: str) -> None:
-    program = hold(*HANDLES, "threads", within=CONTEXTS[context])
-    for filesystem in ("xfs", "ext4"):
+    program = hold(*HANDLES, *MORE, "threads", within=CONTEXTS[context])
+    for filesystem in ("xfs", "btrfs", "ext4")[:: rounds(2, 1)]:
         assert {line.outcome for line in bench.move(filesystem)} == {HandleOutcome.IDENTICAL}
         program.verify()
 
