@@ -58,8 +58,21 @@ def row_of_standing(volume: str, standing: PolicyStanding) -> Row:
     policy, attempt = standing.policy, standing.attempt
     return {
         "volume": volume,
-        "policy": _plain(asdict(policy)),
+        "policy": _plain(_told(policy)),
         "attempt": None if attempt is None else _plain(asdict(attempt)),
+    }
+
+
+_LATER = ("on_worse",)
+"""Fields that versions before 0.2 refuse: they are written where they are not as by default."""
+
+
+def _told(policy: Policy) -> dict[str, Any]:
+    default = asdict(Policy())
+    return {
+        name: value
+        for name, value in asdict(policy).items()
+        if name not in _LATER or value != default[name]
     }
 
 

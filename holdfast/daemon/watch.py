@@ -21,10 +21,12 @@ from holdfast.daemon.drilling import SOURCE as DRILLS
 from holdfast.daemon.drilling import Drilling
 from holdfast.daemon.following import SOURCE as FOLLOWING
 from holdfast.daemon.following import Follower
+from holdfast.daemon.preempting import Preempting
 from holdfast.daemon.recent import RecentReports
 from holdfast.daemon.schedules import SOURCE as SCHEDULES
 from holdfast.daemon.schedules import Scheduler
 from holdfast.daemon.sources import Sources
+from holdfast.detection.trends import SOURCE as TRENDS
 from holdfast.errors import HoldfastError
 from holdfast.model.evidence import Evidence
 from holdfast.model.trouble import Trouble, troubles_of
@@ -84,6 +86,8 @@ class Watch:
         self._unmade: tuple[Evidence, ...] = ()
         self._unrestored: tuple[Evidence, ...] = ()
         self._undrilled: tuple[Evidence, ...] = ()
+        self._preempting = Preempting(holdfast)
+        self._worse: tuple[Evidence, ...] = ()
         self._unready: tuple[Evidence, ...] = ()
         self._unready_until = 0.0
         """Monotonic seconds."""
@@ -170,7 +174,7 @@ class Watch:
 
     def _act(self, reports: Sequence[VolumeReport]) -> None:
         """Do what policies say; where that is not known, what was begun goes on."""
-        others = (SOURCE, READINESS, FOLLOWING, SCHEDULES, DRILLS)
+        others = (SOURCE, READINESS, FOLLOWING, SCHEDULES, DRILLS, TRENDS)
         seen = tuple(each for each in self._evidence if each.source not in others)
         try:
             self._unrestored = self._acting.look(reports, seen)
@@ -181,8 +185,18 @@ class Watch:
         self._look_after_history(reports)
         self._look_ahead(reports)
         self._drill(reports, seen)
+        self._preempt(reports)
         own = (*self._unrestored, *self._unfollowed, *self._unmade, *self._unready)
-        self._evidence = (*seen, *own, *self._undrilled)
+        self._evidence = (*seen, *own, *self._undrilled, *self._worse)
+
+    def _preempt(self, reports: Sequence[VolumeReport]) -> None:
+        """Legs that get worse."""
+        try:
+            self._worse = self._preempting.look(reports)
+        except (HoldfastError, OSError) as error:
+            self._fails("trends", f"it is not seen whether legs get worse: {error}")
+        else:
+            self._works("trends")
 
     def _drill(self, reports: Sequence[VolumeReport], seen: Sequence[Evidence]) -> None:
         """Begin the drill that is due, where nothing is wrong."""

@@ -22,6 +22,14 @@ class OnLoss(StrEnum):
     copy takes the place of its legs."""
 
 
+class OnWorse(StrEnum):
+    """What is done when a leg gets worse, and serves still."""
+
+    TELL = "tell"
+    REPLACE = "replace"
+    """A spare takes its place before it fails."""
+
+
 LOSSES = (Cause.DEAD_MOUNT, Cause.READ_ONLY, Cause.HANG)
 """Causes that can count as a loss: each is judged by asking the mount itself, at any time."""
 
@@ -50,6 +58,8 @@ class Policy:
     """When every process runs again, whatever has happened."""
     pause_seconds: float = 30.0
     """Longest pause that may be predicted."""
+    on_worse: OnWorse = OnWorse.TELL
+    """Of a volume with a gate."""
 
     def __post_init__(self) -> None:
         """Raise InvalidOption for what does not go together."""

@@ -158,6 +158,9 @@ class LegReport:
     resync_percent: float | None = None
     reason: str = ""
     """Why it is failed or stale, for people."""
+    times: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """How many requests took how long (model.leg_times), by kind: short-write, long-write, flush,
+    read. Empty: its gate does not count them, or does not run."""
 
 
 @dataclass(frozen=True)

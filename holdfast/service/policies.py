@@ -30,7 +30,14 @@ from holdfast.late_dataclass import dataclass
 from holdfast.model.copy import VolumeCopy
 from holdfast.model.drill import LastDrill
 from holdfast.model.plan import Cause
-from holdfast.model.policy import Attempt, AttemptState, OnLoss, Policy, PolicyStanding
+from holdfast.model.policy import (
+    Attempt,
+    AttemptState,
+    OnLoss,
+    OnWorse,
+    Policy,
+    PolicyStanding,
+)
 from holdfast.model.receipt import Receipt
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import GATED, Volume, VolumeReport
@@ -328,6 +335,11 @@ def _cut(words: str) -> str:
 def _checked(policy: Policy) -> Policy:
     """The same with its URLs normalised. Raises InvalidUrl, InvalidOption."""
     source, target = policy.source, policy.target
+    if policy.on_worse is not OnWorse.TELL:
+        raise InvalidOption(
+            "without a gate it has no legs that could be replaced",
+            "Leave out --on-worse (--on-worse tell where it was set before).",
+        )
     if policy.on_loss is OnLoss.RESTORE and not source:
         raise InvalidOption(
             "nothing says what is to be restored", "Add --from URL, e.g. --from file:/copy.img."

@@ -136,6 +136,7 @@ def _legs(
                 state=LegState(leg["state"]),
                 resync_percent=leg.get("resync_percent"),
                 reason=str(leg.get("reason") or ""),
+                times={str(kind): tuple(each) for kind, each in leg.get("times", {}).items()},
             )
             for leg in shown["legs"]
         ]

@@ -68,6 +68,9 @@ class Fuzzer:
         self.ring = memoryview(mmap.mmap(-1, ring.HEAD_BYTES + RING_BYTES))
         self.results: dict[int, int] = {}
         self.pace = memoryview(array("Q", bytes(8 * module.PACE_CELLS)))
+        self.times = memoryview(
+            array("Q", bytes(8 * module.TIME_ROWS * module.TIME_KINDS * module.TIME_STEPS))
+        )
         self.partners: tuple[Any, ...] = ()
         self.helping: list[threading.Thread] = []
         self.given_up = 0
@@ -149,12 +152,13 @@ class Fuzzer:
         descriptors = [*self.legs, -1, self.gates.fileno()] if odd else self.legs
         legs = b"".join(
             struct.pack(
-                "=QQQiBBBx",
+                "=QQQiBBBB",
                 chance.choice((1, 2, 1 << 40)),
                 chance.choice((0, VOLUME_BYTES, VOLUME_BYTES, VOLUME_BYTES + odd)),
                 0,
                 chance.choice(descriptors),
                 *(chance.randrange(2) for _ in range(3)),
+                chance.choice((0, 1, self.module.TIME_ROWS - 1, self.module.TIME_ROWS, 255)),
             )
             for _ in range(chance.randrange(0 if odd else 1, self.module.MOST_LEGS + 2 * odd))
         )
@@ -166,7 +170,8 @@ class Fuzzer:
         log = self.reserver, self.log(odd=odd), chance.choice((0, RING_BYTES // 8, RING_BYTES))
         partners = self.partners[: chance.choice((0, 1, 3, 3))]
         pace = self.pace[: chance.choice((0, 7))] if odd and chance.random() < 0.1 else self.pace
-        helping = partners, pace, chance.randrange(2)
+        times = self.times[: chance.choice((0, 7))] if odd and chance.random() < 0.1 else self.times
+        helping = partners, pace, times, chance.randrange(2)
         return number, legs, durable, touched, shift, *flags, *log, *helping
 
     def log(self, *, odd: bool) -> memoryview:

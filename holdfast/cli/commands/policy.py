@@ -12,7 +12,7 @@ from holdfast.cli.output import note, print_facts, print_json
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
 from holdfast.model.plan import Cause
-from holdfast.model.policy import LOSSES, OnLoss
+from holdfast.model.policy import LOSSES, OnLoss, OnWorse
 from holdfast.model.time_text import time_text
 
 if TYPE_CHECKING:
@@ -115,6 +115,16 @@ def set_policy(
             show_default=_AS_NOW,
         ),
     ] = None,
+    on_worse: Annotated[
+        str | None,
+        typer.Option(
+            "--on-worse",
+            metavar="WAY",
+            help=f"{', '.join(OnWorse)}. A leg that gets worse: replaced by a spare before it"
+            " fails, or told only.",
+            show_default=_AS_NOW,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a volume's policy, in use; what is not named stays. It may act again afterwards."""
@@ -127,6 +137,7 @@ def set_policy(
         "oldest_seconds": oldest,
         "deadline_seconds": deadline,
         "pause_seconds": pause,
+        "on_worse": None if on_worse is None else _one_of(OnWorse, on_worse),
     }
     changes = {field: value for field, value in given.items() if value is not None}
     if not changes:
@@ -136,11 +147,11 @@ def set_policy(
     _print(found, as_json)
 
 
-def _one_of(kind: type[OnLoss] | type[Cause], text: str) -> OnLoss | Cause:
+def _one_of(kind: type[OnLoss | OnWorse | Cause], text: str) -> OnLoss | OnWorse | Cause:
     try:
         return kind(text)
     except ValueError:
-        names = ", ".join(OnLoss if kind is OnLoss else LOSSES)
+        names = ", ".join(LOSSES if kind is Cause else kind)
         raise InvalidOption(f"{text!r} is none of {names}", f"Use one of {names}.") from None
 
 
@@ -165,6 +176,8 @@ def _print(found: PolicyReport, as_json: bool) -> None:
             ("deadline", f"{policy.deadline_seconds:g} s"),
             ("pause", f"{policy.pause_seconds:g} s"),
         ]
+    if found.has_gate:
+        pairs.append(("on worse", str(policy.on_worse)))
     if attempt is not None:
         at = time_text(attempt.ended or attempt.began)
         words = f": {attempt.words}" if attempt.words else ""

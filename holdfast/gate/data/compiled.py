@@ -16,10 +16,12 @@ from types import ModuleType
 from typing import NamedTuple, Protocol
 
 from holdfast.containers.back_end import TRUNCATED
+from holdfast.gate.data import leg_times
 from holdfast.gate.log import ring_layout
 from holdfast.gate.log.ring_layout import PlainReserver, Reserver
 from holdfast.gate.runtime import shared_page
 from holdfast.gate.runtime.claims import Take, plain_take
+from holdfast.model.leg_times import STEPS
 
 VARIABLE = "HOLDFAST_FAST_PATH"
 """0: as if nothing had been compiled."""
@@ -38,6 +40,8 @@ RING_CELLS = (
     *("POSITION", "BYTES", "KIND", "OFFSET", "LENGTH", "TIME"),
 )
 """Constants that must be equal in C and in Python."""
+
+_TIMES = ("TIME_ROWS", "TIME_KINDS", "TIME_STEPS")
 
 
 class Held(Protocol):
@@ -118,6 +122,8 @@ def _load() -> tuple[ModuleType | None, WhyNot]:
         for meaning, names in ((shared_page, CELLS), (ring_layout, RING_CELLS))
         for name in names
     )
+    times = leg_times.ROWS, len(leg_times.KINDS), STEPS
+    same = same and times == tuple(getattr(module, name, None) for name in _TIMES)
     if not same or module.FIRST_SLOT != shared_page.HEAD_CELLS:
         return None, WhyNot("what was built is of another version", _BUILD)
     return module, WhyNot()

@@ -22,9 +22,10 @@ from holdfast.gate.members.leg import Leg
 from holdfast.gate.runtime.claims import GivenUp, Hand
 from holdfast.gate.runtime.shared_page import OWED_FILE, PLAN
 
-_LEG = struct.Struct("=QQQiBBBx")
-"""Number, expected size, since when it is used, descriptor, whether it is in sync, and when its
-size is checked: after each transfer, or after each flush. See leg_from in c/fast_path.c."""
+_LEG = struct.Struct("=QQQiBBBB")
+"""Number, expected size, since when it is used, descriptor, whether it is in sync, when its size is
+checked (after each transfer, or after each flush), and the row of its times. See leg_from in
+c/fast_path.c."""
 
 
 class Wire(NamedTuple):
@@ -94,7 +95,12 @@ class FastPath:
             return None
         members = roster.writers
         legs = [
-            _packed(leg, roster.arrived_ns[leg.number], reads=leg in roster.readers)
+            _packed(
+                leg,
+                roster.arrived_ns[leg.number],
+                mirror.times.row(leg.number, [each.number for each in members]),
+                reads=leg in roster.readers,
+            )
             for leg in members
         ]
         if not all(legs) or len(legs) > COMPILED.MOST_LEGS:
@@ -142,6 +148,7 @@ class FastPath:
             ring.spare_bytes if ring is not None else 0,
             partners.compiled,
             self.pace,
+            self._mirror.times.cells,
             self.pool.has_room,
         )
         if ask:
@@ -171,7 +178,7 @@ class FastPath:
         return Came(received=number)
 
 
-def _packed(leg: Leg, arrived_ns: int, *, reads: bool) -> bytes:
+def _packed(leg: Leg, arrived_ns: int, row: int, *, reads: bool) -> bytes:
     """A leg as compiled code knows it; empty: compiled code cannot use this leg."""
     back_end = leg.back_end
     if type(back_end) is not DescriptorBackEnd or back_end.descriptor < 0:
@@ -184,4 +191,5 @@ def _packed(leg: Leg, arrived_ns: int, *, reads: bool) -> bytes:
         reads,
         back_end.watch_size,
         back_end.has_holes,
+        row,
     )

@@ -18,6 +18,7 @@ from holdfast.gate.data.bad_places import BadPlaceError, BadPlaces
 from holdfast.gate.data.correcting import tell_what_is_there
 from holdfast.gate.data.hold import Hold, HoldExpired
 from holdfast.gate.data.journalling import Journalling
+from holdfast.gate.data.leg_times import LegTimes
 from holdfast.gate.data.owing.owed import Owed
 from holdfast.gate.data.owing.owed_file import OwedFile
 from holdfast.gate.data.owing.repaying import Repaying, Replay
@@ -75,6 +76,7 @@ class Mirror:
         self.settling = Settling(self.roster, self.memory)
         self.reflexes = Reflexes(cells, self.roster, self.settling, self.hold, incidents, wake)
         self.ranges = Ranges()
+        self.times = LegTimes()
         self.places = BadPlaces(self.roster, self.ranges, self.hold, incidents)
         self.intent = BitmapOnLegs(
             self.roster, self.places, Bitmap(configuration.size_bytes), cells

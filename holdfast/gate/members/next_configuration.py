@@ -100,6 +100,11 @@ def without_spare(configuration: GateConfiguration, url: str) -> GateConfigurati
     return replace(configuration, spare_urls=spares)
 
 
+def with_spare(configuration: GateConfiguration, url: str) -> GateConfiguration:
+    """The same with it as the first spare."""
+    return replace(configuration, spare_urls=(url, *configuration.spare_urls))
+
+
 def adopted(configuration: GateConfiguration, newest: Superblock) -> GateConfiguration:
     """What the legs say of the volume: they went on without this host.
 

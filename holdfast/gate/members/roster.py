@@ -351,6 +351,11 @@ class Roster:
         with self.lock:
             self.configuration = next_configuration.without_spare(self.configuration, url)
 
+    def keep_spare(self, url: str) -> None:
+        """It has not become one: it is the first spare again, as in the epoch that there is."""
+        with self.lock:
+            self.configuration = next_configuration.with_spare(self.configuration, url)
+
     def configure(self, **changes: Any) -> None:
         """Change more than legs (descriptor, position), of what is known by now.
 

@@ -234,8 +234,21 @@ class Changes:
             pause.wait(0.001)
 
     def replace(self, hand: Hand, name: str, url: str) -> int:
-        """Add a container that takes a leg's place once it is in sync; its number."""
-        return self.add(hand, url, replaces=self.find(name).number, strategy="replacement")
+        """Add a container that takes a leg's place once it is in sync; its number.
+
+        A spare is none from the epoch on in which it joins; where it cannot join it stays one.
+        """
+        number, url = self.find(name).number, open_container(url).url
+        is_spare = url in self.roster.configuration.spare_urls
+        if is_spare:
+            self.roster.use_spare(url)
+        try:
+            return self.add(hand, url, replaces=number, strategy="replacement")
+        except BaseException:
+            joined = any(entry.url == url for entry in self.roster.configuration.legs)
+            if is_spare and not joined:
+                self.roster.keep_spare(url)
+            raise
 
     def finish_replacement(self, hand: Hand, replaced: int) -> None:
         """The new leg is in sync: the old one leaves."""

@@ -6,6 +6,7 @@
 #include "pace.h"
 #include "ranges.h"
 #include "ring.h"
+#include "times.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -36,6 +37,7 @@ struct leg {
     bool reads;          /* it is in sync */
     bool watch_transfer; /* look for a truncation after each transfer */
     bool watch_flush;
+    uint8_t row; /* of its times */
 };
 
 typedef struct partner Partner;
@@ -60,6 +62,7 @@ struct call {
     struct ring ring;
     struct leg leg[MOST_LEGS];
     struct pace pace;
+    uint64_t *times;
     Partner *partner[MOST_LEGS];
     unsigned partners;
     bool may_lack; /* more partners can be had */

@@ -14,7 +14,7 @@
 
    One translation unit: cells.h the shared page, ranges.h and ring.h what threads take turns at (and
    the classes that Python sees of them), call.h the legs, partner.h a thread that helps, pace.h when
-   that is worth while, side_by_side.h one request on several legs, requests.h reads, writes and
+   that is worth while, times.h how long legs take, side_by_side.h one request on several legs, requests.h reads, writes and
    flushes; here receiving, answering, and the module. companion.h has nothing to do with requests.
 */
 
@@ -30,6 +30,7 @@
 #include "ranges.h"
 #include "requests.h"
 #include "ring.h"
+#include "times.h"
 #include "wire.h"
 
 #include <errno.h>
@@ -148,7 +149,7 @@ static enum result serve(struct call *call)
 
 enum { LEG_BYTES = 32 };
 
-/* number, expected size, arrival, descriptor, reads, watch_transfer, watch_flush: "=QQQiBBBx" */
+/* number, expected size, arrival, descriptor, reads, watch_transfer, watch_flush, row: "=QQQiBBBB" */
 static struct leg leg_from(const uint8_t *bytes)
 {
     struct leg leg;
@@ -159,6 +160,7 @@ static struct leg leg_from(const uint8_t *bytes)
     leg.reads = bytes[28];
     leg.watch_transfer = bytes[29];
     leg.watch_flush = bytes[30];
+    leg.row = bytes[31];
     return leg;
 }
 
@@ -184,21 +186,23 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
 {
     (void)module;
     struct call call = {0};
-    Py_buffer cells, header, buffer, legs, durable, touched, ring, pace;
+    Py_buffer cells, header, buffer, legs, durable, touched, ring, pace, times;
     PyObject *ranges, *reserver, *partners;
     int writes, flushes, intents, may_lack;
     unsigned long long plan, number, spare;
-    if (!PyArg_ParseTuple(arguments, "iIKw*w*w*O!Ky*w*w*IpppO!w*KO!w*p:serve", &call.front,
+    if (!PyArg_ParseTuple(arguments, "iIKw*w*w*O!Ky*w*w*IpppO!w*KO!w*w*p:serve", &call.front,
                           &call.hand[0].slot, &number, &cells, &header, &buffer, ranges_type, &ranges, &plan, &legs,
                           &durable, &touched, &call.region_shift, &writes, &flushes, &intents, reserver_type,
-                          &reserver, &ring, &spare, &PyTuple_Type, &partners, &pace, &may_lack))
+                          &reserver, &ring, &spare, &PyTuple_Type, &partners, &pace, &times,
+                          &may_lack))
         return NULL;
     PyObject *result = NULL;
     call.legs = (unsigned)(legs.len / LEG_BYTES);
     if (!is_page(&cells) || call.hand[0].slot >= SLOTS || !number || header.len < HEADER_BYTES
         || call.region_shift > 62 || legs.len > MOST_LEGS * LEG_BYTES
         || durable.len != touched.len || !ring_from(&ring, &call.ring)
-        || !pace_from(&pace, &call.pace) || !partners_from(partners, &call)) {
+        || !pace_from(&pace, &call.pace) || !times_from(&times, &call.times)
+        || !partners_from(partners, &call)) {
         PyErr_SetString(PyExc_ValueError, "not what a worker has");
     } else {
         call.plan = plan;
@@ -236,6 +240,7 @@ static PyObject *python_serve(PyObject *module, PyObject *arguments)
     PyBuffer_Release(&touched);
     PyBuffer_Release(&ring);
     PyBuffer_Release(&pace);
+    PyBuffer_Release(&times);
     return result;
 }
 
@@ -292,6 +297,7 @@ static int prepare(PyObject *module)
         {"ANSWERED", ANSWERED}, {"GIVEN_UP", GIVEN_UP}, {"RECEIVE_FAILED", RECEIVE_FAILED},
         {"ANSWER_FAILED", ANSWER_FAILED}, {"DISMISSED", DISMISSED}, {"TRUNCATED", TRUNCATED},
         {"PACE_CELLS", PACE_CELLS},
+        {"TIME_ROWS", TIME_ROWS}, {"TIME_KINDS", TIME_KINDS}, {"TIME_STEPS", TIME_STEPS},
     };
     for (size_t each = 0; each < sizeof constants / sizeof *constants; each++)
         if (PyModule_AddIntConstant(module, constants[each].name, constants[each].value))

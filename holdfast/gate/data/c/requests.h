@@ -19,6 +19,8 @@ static enum result read_request(struct call *call, const struct request *request
         bool is_present = enter(call, leg);
         int error = !is_present ? 0 : read_leg(leg, call->buffer, request->length, request->offset);
         enum result result = after(call, leg, error);
+        if (result == ANSWERED && is_present && request->unique % 16 == 0) /* as is_sample */
+            note_time(call->times, leg->row, TIME_READ, now_ns() - get(&call->mine[LEG_SINCE]));
         if (result == ANSWERED && !is_ordinary(call))
             return REQUEST; /* it may be somebody else's, and old, now */
         return result;

@@ -52,6 +52,14 @@ static const struct leg *leg_of(const struct call *call, unsigned part)
     return &call->leg[call->part[part]];
 }
 
+/* A leg took so long for it. Who is alone is compared with nobody. */
+static void note_work(struct call *call, unsigned part, enum work work, uint64_t ns)
+{
+    if (call->parts > 1)
+        learn(pace_of(&call->pace, call->part[part], work), ns);
+    note_time(call->times, leg_of(call, part)->row, work, ns);
+}
+
 /* By the serving thread. REQUEST: the leg is there no more. FAILED of a flush: it is inside still. */
 static enum result do_part(struct call *call, const struct request *request, unsigned part)
 {
@@ -66,8 +74,8 @@ static enum result do_part(struct call *call, const struct request *request, uns
     enum result result = after(call, leg, error);
     if (result != ANSWERED || !is_present)
         return result == ANSWERED ? REQUEST : result;
-    if (call->parts > 1 && is_sample(request, work))
-        learn(pace_of(&call->pace, call->part[part], work), now_ns() - get(&call->mine[LEG_SINCE]));
+    if (is_sample(request, work))
+        note_work(call, part, work, now_ns() - get(&call->mine[LEG_SINCE]));
     return work != FLUSH || is_believed(call, leg) ? ANSWERED : REQUEST;
 }
 
@@ -80,7 +88,7 @@ static enum result gather(struct call *call, unsigned part, enum work work, enum
     if (is_told)
         learn(&call->pace.cells[LAG], partner->lag_ns);
     if (is_told && partner->result == ANSWERED) {
-        learn(pace_of(&call->pace, call->part[part], work), partner->took_ns);
+        note_work(call, part, work, partner->took_ns);
         return result;
     }
     if (result == FAILED || !is_told || partner->result != FAILED)

@@ -27,6 +27,7 @@ class GateView:
         self._hold = mirror.hold
         self._journalling = mirror.journalling
         self._owed = mirror.owed
+        self._times = mirror.times
         self._resyncs = resyncs
 
     def _standby_bytes(self) -> int:
@@ -120,4 +121,5 @@ class GateView:
             "state": str(state),
             "resync_percent": round(resync.percent, 1) if resync else None,
             "reason": nameless or reason,
+            "times": self._times.of(number),
         }

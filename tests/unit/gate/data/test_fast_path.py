@@ -48,6 +48,15 @@ def test_there_is_compiled_code_and_it_serves(tmp_path: Path) -> None:
         assert (found.reads, found.writes, found.flushes) == (1, 1, 1)
         assert gate.data(1)[PAGE : 2 * PAGE] == b"x" * PAGE
         assert any(thread.compiled for thread in gate.server.threads.values())
+        for offset in range(0, 16 * PAGE, PAGE):  # one of eight is timed
+            gate.wire.write(offset, b"y" * PAGE).result()
+        for offset in range(0, 16 * PAGE, PAGE):
+            assert gate.wire.read(offset, PAGE).result() == b"y" * PAGE
+        times = gate.mirror.times.of(1)
+        assert times.keys() == {"short-write", "long-write", "flush", "read"}
+        assert [sum(times[kind]) for kind in ("flush", "long-write")] == [1, 0]
+        assert 1 <= sum(times["short-write"]) <= 4
+        assert 1 <= sum(times["read"]) <= 4
 
 
 @dataclass(frozen=True)

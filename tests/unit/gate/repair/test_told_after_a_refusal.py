@@ -41,6 +41,8 @@ def change(gate: MemoryGate, what: str) -> Callable[[Hand], object]:
     if what == "spare":
         MEDIA[url.partition(":")[2]] = Medium(len(gate.medium(1).content))
         return lambda hand: changes.add_spare(hand, url)
+    if what == "replace":
+        return lambda hand: changes.replace(hand, "2", url)
     if what == "add":
         return lambda hand: changes.add(hand, url)
     if what == "resize":
@@ -93,3 +95,20 @@ def test_a_read_that_hung_meanwhile_is_not_answered(gate: MemoryGate) -> None:
     gate.medium(1).answers.set()
     assert asked.answered.wait(20)
     assert asked.refused, "data of the time before another host had it"
+
+
+def test_a_spare_that_replaces_a_leg_is_none_any_more_and_stays_one_where_it_cannot(
+    gate: MemoryGate,
+) -> None:
+    gate.run(change(gate, "spare"))
+    spare = MEDIA[f"/{gate.state_directory.name}/3"]
+    spare.broken = True
+    with pytest.raises(StorageFailed):
+        gate.run(change(gate, "replace"))
+    configuration = gate.mirror.roster.configuration
+    assert [len(configuration.legs), len(configuration.spare_urls)] == [2, 1]
+    spare.broken = False
+    gate.run(change(gate, "replace"))
+    configuration = gate.mirror.roster.configuration
+    assert configuration.spare_urls == ()
+    assert configuration.legs[-1].replaces == 2
