@@ -63,7 +63,7 @@ def row_of_standing(volume: str, standing: PolicyStanding) -> Row:
     }
 
 
-_LATER = ("on_worse",)
+_LATER = ("on_worse", "quiet", "quiet_zone")
 """Fields that versions before 0.2 refuse: they are written where they are not as by default."""
 
 

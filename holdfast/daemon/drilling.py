@@ -51,7 +51,8 @@ class Drilling:
     def look(
         self, reports: Sequence[VolumeReport], troubled: Collection[str]
     ) -> tuple[Evidence, ...]:
-        """Begin what is due; what somebody has to know. `troubled`: volumes that are left alone.
+        """Begin what is due; what somebody has to know. `troubled`: volumes that are left alone, be
+        it that their quiet hours are.
 
         Does not wait. Raises HoldfastError, OSError, ValueError.
         """

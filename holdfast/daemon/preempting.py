@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from holdfast.coordination.turn import at_work
 from holdfast.detection.trends import SOURCE, Trends
@@ -53,19 +53,24 @@ class Preempting:
         self._trends = Trends(holdfast.settings.state_directory, self._receipts)
         self._volumes: dict[str, _Exchanging] = {}
 
-    def look(self, reports: Sequence[VolumeReport]) -> tuple[Evidence, ...]:
-        """Begin what is to be done now; which legs get worse. Does not wait. Raises HoldfastError,
-        OSError."""
+    def look(
+        self, reports: Sequence[VolumeReport], quiet: Collection[str] = ()
+    ) -> tuple[Evidence, ...]:
+        """Begin what is to be done now; which legs get worse. `quiet`: volumes whose quiet hours it
+        is. Does not wait. Raises HoldfastError, OSError."""
         for name, volume in self._volumes.items():
             _hear(name, volume)
         seen = self._trends.look(reports)
         if not seen:
             self._volumes = {key: each for key, each in self._volumes.items() if each.job}
             return ()
-        return (*seen, *self._exchange(reports, seen))
+        return (*seen, *self._exchange(reports, seen, quiet))
 
     def _exchange(
-        self, reports: Sequence[VolumeReport], seen: Sequence[Evidence]
+        self,
+        reports: Sequence[VolumeReport],
+        seen: Sequence[Evidence],
+        quiet: Collection[str],
     ) -> list[Evidence]:
         standings = self._holdfast.catalog.policies.all()
         busy = at_work(self._holdfast.settings.run_directory)
@@ -83,7 +88,7 @@ class Preempting:
                 legs,
                 standings[name].policy,
                 is_busy=name in busy or volume.job is not None or waits,
-                is_quiet=False,
+                is_quiet=name in quiet,
                 failures=volume.failures,
             )
             if found.leg is not None:

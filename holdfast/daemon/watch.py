@@ -39,6 +39,7 @@ from holdfast.policy.memory import (
     MOST_LETTERS,
     Letter,
     Post,
+    at_once,
     read_destinations,
     read_post,
     write_post,
@@ -93,6 +94,8 @@ class Watch:
         """Monotonic seconds."""
         self._recent = RecentReports()
         self._has_news = False
+        self._quiet: frozenset[str] = frozenset()
+        """Volumes whose quiet hours it is."""
         self._deliveries = Deliveries()
         self._turns = LetterTurns()
         self._failing: dict[str, str] = {}
@@ -131,9 +134,13 @@ class Watch:
         standing, said = decide(self._post.standing, troubles, now)
         for saying in said:
             _log.warning("%s: %s: %s", saying.standing.volume, saying.kind, saying.standing.words)
-        fresh = [Letter(self._message(saying, now), url) for saying in said for url in urls]
-        waiting = [each for each in self._post.letters if each.url in urls]
-        letters = (*waiting, *fresh)
+        letters = tuple(each for each in self._post.letters if each.url in urls)
+        for saying in said:
+            about = "" if not saying.may_wait else saying.standing.about
+            if not about:
+                letters = at_once(letters, saying.standing.volume, saying.standing.about)
+            message = self._message(saying, now)
+            letters += tuple(Letter(message, url, quiet_about=about) for url in urls)
         for letter in letters[:-MOST_LETTERS]:
             _log.error("%s was not told, too many wait: %s", letter.url, letter.message.subject)
         self._keep(Post(standing, letters[-MOST_LETTERS:], self._evidence))
@@ -184,15 +191,30 @@ class Watch:
             self._works("acting")
         self._look_after_history(reports)
         self._look_ahead(reports)
+        self._note_quiet()
         self._drill(reports, seen)
         self._preempt(reports)
         own = (*self._unrestored, *self._unfollowed, *self._unmade, *self._unready)
         self._evidence = (*seen, *own, *self._undrilled, *self._worse)
 
+    def _note_quiet(self) -> None:
+        """Whose quiet hours it is; where that is not known, nobody's."""
+        self._quiet = frozenset()
+        try:
+            standings = self._holdfast.catalog.policies.all()
+        except (HoldfastError, OSError, ValueError) as error:
+            self._fails("quiet hours", f"no time is quiet: {error}")
+        else:
+            self._works("quiet hours")
+            now = time.time()
+            self._quiet = frozenset(
+                name for name, each in standings.items() if each.policy.quiet_hours.is_quiet(now)
+            )
+
     def _preempt(self, reports: Sequence[VolumeReport]) -> None:
         """Legs that get worse."""
         try:
-            self._worse = self._preempting.look(reports)
+            self._worse = self._preempting.look(reports, self._quiet)
         except (HoldfastError, OSError) as error:
             self._fails("trends", f"it is not seen whether legs get worse: {error}")
         else:
@@ -203,7 +225,7 @@ class Watch:
         troubled = {each.volume for each in (*seen, *self._unrestored)}
         troubled |= {each.name for each in reports if troubles_of(each)}
         try:
-            self._undrilled = self._drilling.look(reports, troubled)
+            self._undrilled = self._drilling.look(reports, troubled | self._quiet)
         except (HoldfastError, OSError, ValueError) as error:
             self._fails("drills", f"no drill is begun by itself: {error}")
         else:
@@ -287,11 +309,16 @@ class Watch:
                 _log.error("%s was not told in a week: %s", letter.url, letter.message.subject)
                 self._replace(letter, ())
         try:
-            self._deliveries.begin(self._turns.next_ones(self._post.letters, now))
+            letters = [each for each in self._post.letters if not self._waits(each)]
+            self._deliveries.begin(self._turns.next_ones(letters, now))
         except OSError as error:
             self._fails("telling", f"nobody can be told: {error}")
         else:
             self._works("telling")
+
+    def _waits(self, letter: Letter) -> bool:
+        """Until quiet hours end."""
+        return bool(letter.quiet_about) and letter.message.volume in self._quiet
 
     def _replace(self, letter: Letter, by: Sequence[Letter]) -> None:
         """Take it out, or another one in its place; nothing where its destination was removed."""

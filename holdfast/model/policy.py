@@ -10,6 +10,7 @@ from enum import StrEnum
 from holdfast.errors import InvalidOption
 from holdfast.late_dataclass import dataclass
 from holdfast.model.plan import Cause
+from holdfast.model.quiet_hours import QuietHours
 
 
 class OnLoss(StrEnum):
@@ -60,6 +61,9 @@ class Policy:
     """Longest pause that may be predicted."""
     on_worse: OnWorse = OnWorse.TELL
     """Of a volume with a gate."""
+    quiet: str = ""
+    """As `QuietHours.text`."""
+    quiet_zone: str = ""
 
     def __post_init__(self) -> None:
         """Raise InvalidOption for what does not go together."""
@@ -73,10 +77,16 @@ class Policy:
                 f"{', '.join(self.causes) or 'nothing'} cannot be what counts as a loss",
                 f"Use --cause with {', '.join(LOSSES)}.",
             )
+        QuietHours(self.quiet, self.quiet_zone)
         _check("--after", self.after_seconds, 0.0, LONGEST_AFTER_SECONDS)
         _check("--oldest", self.oldest_seconds, 0.0, 366 * 86400.0)
         _check("--deadline", self.deadline_seconds, 1.0, LONGEST_DEADLINE_SECONDS)
         _check("--pause", self.pause_seconds, 0.1, self.deadline_seconds)
+
+    @property
+    def quiet_hours(self) -> QuietHours:
+        """In which nothing that is not urgent happens by itself, and nobody is told of it."""
+        return QuietHours(self.quiet, self.quiet_zone)
 
 
 def _check(option: str, seconds: float, least: float, most: float) -> None:

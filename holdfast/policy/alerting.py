@@ -24,6 +24,11 @@ REMIND_SECONDS = 24 * 3600.0
 """Once a day, as long as nobody has mended it."""
 
 
+URGENT = ("policy", "looking")
+"""Causes of which somebody is told at any hour, though nothing fails: a volume was restored by
+itself, or could not be; volumes cannot be looked at."""
+
+
 @dataclass(frozen=True)
 class KnownTrouble:
     """A trouble that was seen, and what was said of it. Times are Unix seconds; 0: not (yet)."""
@@ -51,6 +56,12 @@ class Saying:
 
     kind: str
     standing: KnownTrouble
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether it can be told after the volume's quiet hours: it was never more than a sign. Not
+        what a policy did, or could not do."""
+        return not self.standing.told_grave and self.standing.about not in URGENT
 
 
 def decide(

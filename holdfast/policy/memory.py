@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -47,11 +48,25 @@ class Letter:
     """Unix time in seconds before which it is not tried again."""
     error: str = ""
     """Why the last attempt failed."""
+    quiet_about: str = ""
+    """The cause of a trouble that may wait until the quiet hours of its volume end; empty: it does
+    not wait for them."""
 
     def failed(self, error: str, now: float) -> Letter:
         """The same after another attempt that failed at `now`."""
         wait = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2.0 ** min(self.tries, 30))
         return replace(self, tries=self.tries + 1, due=now + wait, error=error[:_MOST_ERROR])
+
+
+def at_once(letters: Iterable[Letter], volume: str, about: str) -> tuple[Letter, ...]:
+    """The same, where those of this cause do not wait for the end of quiet hours any more: it is
+    grave now, and they arrive before what says so. Pure."""
+    return tuple(
+        replace(each, quiet_about="")
+        if each.quiet_about == about and each.message.volume == volume
+        else each
+        for each in letters
+    )
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ class Policies:
         volume = self._host.volume(name)
         entries = self._host.catalog.policies
         policy = replace(entries.of(name).policy, **changes)
+        policy.quiet_hours.check_zone()
         policy = _checked(policy) if volume.is_adopted else self._gated.checked(name, policy)
         entries.set(name, policy)
         return self.show(name)

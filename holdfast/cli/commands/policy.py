@@ -125,6 +125,25 @@ def set_policy(
             show_default=_AS_NOW,
         ),
     ] = None,
+    quiet: Annotated[
+        str | None,
+        typer.Option(
+            "--quiet",
+            metavar="HOURS",
+            help='Nothing that is not urgent happens then, e.g. "22:00-06:00" or "mon-fri'
+            ' 20:00-07:00, sat-sun 00:00-24:00"; "": never.',
+            show_default=_AS_NOW,
+        ),
+    ] = None,
+    quiet_zone: Annotated[
+        str | None,
+        typer.Option(
+            "--quiet-zone",
+            metavar="ZONE",
+            help='Time zone of --quiet, e.g. Europe/Berlin; "": that of the host.',
+            show_default=_AS_NOW,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a volume's policy, in use; what is not named stays. It may act again afterwards."""
@@ -138,6 +157,8 @@ def set_policy(
         "deadline_seconds": deadline,
         "pause_seconds": pause,
         "on_worse": None if on_worse is None else _one_of(OnWorse, on_worse),
+        "quiet": quiet,
+        "quiet_zone": quiet_zone,
     }
     changes = {field: value for field, value in given.items() if value is not None}
     if not changes:
@@ -178,6 +199,8 @@ def _print(found: PolicyReport, as_json: bool) -> None:
         ]
     if found.has_gate:
         pairs.append(("on worse", str(policy.on_worse)))
+    if policy.quiet:
+        pairs.append(("quiet", str(policy.quiet_hours)))
     if attempt is not None:
         at = time_text(attempt.ended or attempt.began)
         words = f": {attempt.words}" if attempt.words else ""
