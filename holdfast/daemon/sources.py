@@ -14,9 +14,11 @@ from holdfast.containers import image_behind
 from holdfast.coordination.turn import at_work
 from holdfast.detection.canaries import Canaries
 from holdfast.detection.canary import CanaryTarget
+from holdfast.detection.fs_errors import FileSystemErrors
 from holdfast.detection.kernel_log import KernelReports
 from holdfast.detection.mount_table import MountTable, hidden, is_own, refusing, seen_at
 from holdfast.detection.parts import DeviceBelow, kernel_name, parts_of
+from holdfast.detection.smart import Smart
 from holdfast.model.evidence import Evidence
 from holdfast.model.volume import LegState, VolumeReport, VolumeState
 from holdfast.system.mounts.mount_table import Mount
@@ -25,13 +27,16 @@ _log = logging.getLogger(__name__)
 
 
 class Sources:
-    """The kernel's log, the mount table, and a canary in each volume; for one thread."""
+    """The kernel's log and its reports of file systems, the mount table, disks, and a canary in
+    each volume; for one thread."""
 
     def __init__(self, settings: Settings, before: Sequence[Evidence]) -> None:
         """`before`: what the last daemon saw, which holds until it is seen again, or not."""
         self._settings = settings
         self._kernel = KernelReports()
         self._table = MountTable()
+        self._errors = FileSystemErrors()
+        self._smart = Smart()
         self._canaries = Canaries(before)
         self._parts: dict[str, tuple[VolumeReport, tuple[DeviceBelow, ...]]] = {}
         """By the volume's id. The same report again: nothing has changed below it."""
@@ -45,17 +50,20 @@ class Sources:
         self._parts = {report.id: self._parts[report.id] for report in reports}
         self._devices = frozenset(part.device for part in parts)
         self._kernel.take_in(self._devices)
+        self._errors.look(reports, table)
         self._send_canaries(reports, table)
         return (
             *hidden(reports, table),
             *refusing(reports, table),
             *self._canaries.evidence(),
             *self._kernel.evidence(parts),
+            *self._errors.evidence(),
+            *self._smart.look(parts),
         )
 
     def register(self, poller: select.poll) -> None:
         """Let it end when there may be news."""
-        for descriptor in self._kernel.descriptors():
+        for descriptor in (*self._kernel.descriptors(), *self._errors.descriptors()):
             poller.register(descriptor, select.POLLIN)
         for descriptor in self._table.descriptors():
             poller.register(descriptor, select.POLLPRI)
@@ -63,7 +71,8 @@ class Sources:
     def has_news(self) -> bool:
         """Whether something was seen since the last look that concerns a volume of that look."""
         said = self._kernel.take_in(self._devices)
-        return self._table.has_changed() or said
+        reported = self._errors.take_in()
+        return self._table.has_changed() or said or reported
 
     def _parts_of(self, report: VolumeReport, table: Sequence[Mount]) -> tuple[DeviceBelow, ...]:
         known = self._parts.get(report.id)

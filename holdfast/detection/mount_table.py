@@ -95,17 +95,25 @@ def is_own(mount: Mount, report: VolumeReport) -> bool:
 
 def seen_at(table: Sequence[Mount], path: str) -> Mount | None:
     """The mount that somebody gets to who follows a path from the root, without links. Pure."""
+    found = on_the_way(table, path)
+    return found[-1] if found else None
+
+
+def on_the_way(table: Sequence[Mount], path: str) -> list[Mount]:
+    """The mounts that he comes through, and that last; none: there is no root. Pure."""
     above: dict[tuple[int, str], Mount] = {(each.parent, each.path): each for each in table}
     numbers = {each.identifier for each in table}
     roots = [each for each in table if each.path == "/" and
              (each.parent not in numbers or each.parent == each.identifier)]  # fmt: skip
     here = roots[0] if roots else None
     if here is None:
-        return None
+        return []
+    passed = [here]
     for place in _places(path):
         while (further := above.get((here.identifier, place))) is not None and further != here:
             here = further
-    return here
+            passed.append(here)
+    return passed
 
 
 def _places(path: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from holdfast.model.finding import Finding, Verdict
 from holdfast.model.volume import Volume
 from holdfast.service.doctor import (
     clock,
+    disks,
     gates,
     kernel,
     loop,
@@ -57,6 +58,7 @@ def examine(settings: Settings, volumes: Iterable[Volume] = ()) -> list[Finding]
         "gates": lambda: gates.abandoned(settings),
         "parked handles": parked.parked,
         "alerts": lambda: telling.telling(settings),
+        "SMART": disks.smart,
         "later storage kinds": kernel.later_storage_kinds,
     }
     findings: list[Finding] = []

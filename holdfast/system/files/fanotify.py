@@ -88,3 +88,65 @@ def drain(group: int) -> None:
             if descriptor >= 0:
                 os.close(descriptor)
             data = data[max(length, _EVENT.size) :]
+
+
+FS_ERROR = 0x8000
+"""FAN_FS_ERROR: the file system found an error in itself, or could not read or write itself."""
+
+_NONBLOCK, _CLOEXEC = 0x2, 0x1
+_ERROR_INFO, _FID_INFO = 5, 1
+_INFO = struct.Struct("=BBH")
+"""struct fanotify_event_info_header: kind, nothing, its length."""
+_ERROR = struct.Struct("=iI")
+"""struct fanotify_event_info_error, behind its header: errno, how many there were."""
+_FILE_SYSTEM = struct.Struct("=II")
+"""__kernel_fsid_t, behind the header of a struct fanotify_event_info_fid."""
+_REPORTS_BYTES = 1 << 16
+
+
+class ErrorGroup:
+    """A group that hears of errors of file systems: fanotify(7), Linux 5.16."""
+
+    def __init__(self) -> None:
+        """Raises OSError: the kernel has none, or all groups that there may be are made."""
+        self.descriptor = _LIBC.fanotify_init(_REPORT_FID | _NONBLOCK | _CLOEXEC, os.O_RDONLY)
+        if self.descriptor < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+    def add(self, path: str) -> None:
+        """Hear of the file system there from now on. Looks the path up. Raises OSError, also where
+        it is of a kind that tells nothing."""
+        mark(self.descriptor, ADD | KINDS["filesystem"], FS_ERROR, path)
+
+    def read(self) -> list[tuple[int, int, int]]:
+        """The file system (as `os.statvfs` calls it), errno, and how many there were since the last
+        report: of each report that waits. Does not wait, and opens nothing."""
+        found: list[tuple[int, int, int]] = []
+        while True:
+            try:
+                data = os.read(self.descriptor, _REPORTS_BYTES)
+            except OSError:
+                return found
+            found += parse_errors(data)
+
+
+def parse_errors(data: bytes) -> list[tuple[int, int, int]]:
+    """What `ErrorGroup.read` gives, of what the kernel gave. Pure."""
+    found: list[tuple[int, int, int]] = []
+    while len(data) >= _EVENT.size:
+        length, _, _, head_bytes, *_ = _EVENT.unpack_from(data)
+        event, data = data[head_bytes:length], data[max(length, _EVENT.size) :]
+        code = count = None
+        system = None
+        while len(event) >= _INFO.size:
+            kind, _, size = _INFO.unpack_from(event)
+            body, event = event[_INFO.size : size], event[max(size, _INFO.size) :]
+            if kind == _ERROR_INFO and len(body) >= _ERROR.size:
+                code, count = _ERROR.unpack_from(body)
+            elif kind == _FID_INFO and len(body) >= _FILE_SYSTEM.size:
+                low, high = _FILE_SYSTEM.unpack_from(body)
+                system = high << 32 | low
+        if code is not None and count is not None and system is not None:
+            found.append((system, abs(code), count))
+    return found
