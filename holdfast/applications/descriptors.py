@@ -218,6 +218,8 @@ def _watches(table: Table, number: int, places: Places) -> Iterator[Sighting]:
 
 def _marks(table: Table, number: int, places: Places) -> Iterator[Sighting]:
     for mark in parse_marks(read(f"{table.folder}/fdinfo/{number}")):
+        if mark.is_for_errors_only:
+            continue
         if mark.device is None:
             mount = places.by_id.get(mark.mount_id)
         else:

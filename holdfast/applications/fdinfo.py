@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from holdfast.late_dataclass import dataclass
 from holdfast.model.handle import FileLock, Handle, LockKind
+from holdfast.system.files.fanotify import FS_ERROR
 from holdfast.system.proc_text import lines, unescaped
 
 O_PATH = 0o10000000
@@ -105,6 +106,12 @@ class FanotifyMark:
         if self.device is None:
             return "mount"
         return "inode" if self.inode else "filesystem"
+
+    @property
+    def is_for_errors_only(self) -> bool:
+        """Whether it hears of the file system's own errors, as the daemon has it: it uses nothing,
+        keeps nothing busy, and whoever watches a place marks what comes there next."""
+        return self.kind == "filesystem" and self.mask == FS_ERROR and not self.ignored_mask
 
 
 def mount_id_of(text: bytes) -> int:

@@ -37,6 +37,7 @@ def test_a_damaged_directory_is_reported(settings: Settings, ram_directory: Path
             pytest.skip("this kernel has no FAN_FS_ERROR")
         errors.look(holdfast.list_volumes(), table())
         assert list(errors.evidence()) == [] and not errors.take_in()
+        assert not holdfast.users("data").users, "who hears of errors uses nothing"
         disk = os.open(device, os.O_WRONLY)
         os.pwrite(disk, b"\xff" * BLOCK, int(where) * BLOCK)
         os.fsync(disk)
