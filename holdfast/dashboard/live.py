@@ -26,7 +26,7 @@ HEARTBEAT_SECONDS = 15.0
 """Between signs of life, by which it is seen that nobody looks any more; a page that hears nothing
 for longer says so."""
 
-LATE_SECONDS = 5.0
+LATE_SECONDS = 3.0
 """Without an answer of the API, after which a page says that it may be old. Storage that hangs is
 waited for longer than that: the API has 30 s."""
 

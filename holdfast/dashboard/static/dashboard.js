@@ -122,7 +122,7 @@ class Curves {
 }
 
 const QUIET_MS = 40000; // more than two signs of life
-const AGAIN_MS = 5000;
+const AGAIN_MS = 2000;
 const SILENT = "The dashboard does not answer: this may be old.";
 const ANEW = "The dashboard was started anew: open the address that it printed then.";
 const LATE = "There is no answer yet: this may be old.";
