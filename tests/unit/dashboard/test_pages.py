@@ -20,7 +20,7 @@ from holdfast.model.drill import LastDrill, phases_of
 from holdfast.model.finding import Finding, Verdict
 from holdfast.model.history import HistoryReport
 from holdfast.model.plan import Cause, Plan, PlannedStep, StepName, Strategy
-from holdfast.model.policy import Attempt, OnLoss, Policy
+from holdfast.model.policy import Attempt, OnLoss, OnWorse, Policy
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
     AlertsShown,
@@ -239,7 +239,8 @@ def test_drills_are_predicted_and_measured() -> None:
 
 def test_policies_say_what_would_happen_and_why() -> None:
     drill = LastDrill("abc", 1.7e9, True, "done: it would")
-    held = PolicyShown("shop", Policy(), None, "nothing", "its policy says so", "", None, True)
+    quiet = Policy(on_worse=OnWorse.REPLACE, quiet="22:00-06:00", quiet_zone="Europe/Berlin")
+    held = PolicyShown("shop", quiet, None, "nothing", "its policy says so", "", None, True)
     taken = Policy(OnLoss.RESTORE, "file:/c.img", after_seconds=30.0)
     restores = PolicyShown("data", taken, None, "restore", "contents of file:/c.img", "", drill,
                            has_gate=False)  # fmt: skip
@@ -247,7 +248,9 @@ def test_policies_say_what_would_happen_and_why() -> None:
         ("shop", held, ""), ("data", restores, ""), ("gone", None, "it hangs")])  # fmt: skip
     for words in ("would only tell", "its policy says so", "takes a spare", "would restore",
                   "30 s without a break", "2 days old at most", "dead-mount, read-only",
-                  "it hangs", "holdfast policy set shop --on-loss restore"):  # fmt: skip
+                  "it hangs", "replaced by a spare",
+                  "22:00-06:00", "Europe/Berlin",
+                  "holdfast policy set shop --on-loss restore"):  # fmt: skip
         assert words in found.text
     assert "Nobody watches" not in found.text
 
