@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import history, rebind, report, rewind
+from benchmarks import disruptions, history, rebind, report, rewind
 from benchmarks.commands import BenchmarkError
 from benchmarks.comparison import Comparison, compare, say
 from benchmarks.depths import plot, tables
@@ -30,7 +30,7 @@ DEPTHS = {f"depths-{place}": place for place in PLACES}
 BACK_IN_TIME = ("points", "rewind")
 PARTS = (
     *PLACES, "pgbench", "front-end", *LATENCIES, "rebind", *DEPTHS, "placement", "history",
-    *BACK_IN_TIME,
+    *BACK_IN_TIME, "disruptions",
 )  # fmt: skip
 
 
@@ -54,6 +54,7 @@ def main() -> int:
         _placement(arguments, facts),
         _history(arguments, facts),
         _back_in_time(arguments, facts),
+        _disruptions(arguments, facts),
     ]
     return 0 if all(ran) else 1
 
@@ -215,6 +216,17 @@ def _back_in_time(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
         print(f"\n{rewind.show(points, rewinds)}")
         rewind.write(arguments.output, points, rewinds, facts)
     return True
+
+
+def _disruptions(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
+    """Whether all of them did run. Writes disruptions.*"""
+    if "disruptions" not in arguments.parts:
+        return True
+    only = "two legs: a leg answers EIO" if arguments.quick else ""
+    courses, missing = disruptions.measure(arguments.ram, only)
+    print(f"\n{disruptions.show(courses)}")
+    disruptions.write(arguments.output, courses, missing, facts)
+    return not missing
 
 
 def _chosen(arguments: argparse.Namespace, possible: Iterable[str]) -> list[str]:
