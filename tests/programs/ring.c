@@ -5,12 +5,14 @@
  *   "worker"      a read of a pipe waits in a thread that the kernel made for it
  *   "fifo"        both pipes are FIFOs, beside the file
  *   "polling"     a thread of the kernel looks for requests all the time
- * Says "ready", then for each line of input "ok" or what is wrong. */
+ * Says "ready", then for each line of input "ok" or what is wrong. After the line "late" a direct
+ * read of FILE is under way that another thread has begun, and which the next line waits for. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/io_uring.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -18,7 +20,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { ENTRIES = 8, POLLED = 1, READ = 2, WRITTEN = 3 };
+enum { ENTRIES = 8, POLLED = 1, READ = 2, WRITTEN = 3, LATE = 4 };
 
 static int ring, asleep[2], readable[2];
 static struct io_uring_params params;
@@ -84,9 +86,36 @@ static int read_pipe(void) {
     return submit(request);
 }
 
+static int late;
+
+static pthread_barrier_t begun;
+
+static void *read_late(void *path) {
+    static char block[4096] __attribute__((aligned(4096)));
+    int file = open(path, O_RDONLY | O_DIRECT);
+    struct io_uring_sqe request = {.opcode = IORING_OP_READ, .fd = file, .user_data = LATE};
+    request.addr = (unsigned long long)block;
+    request.len = sizeof block;
+    late = file >= 0 && submit(request) == 0;
+    pthread_barrier_wait(&begun);
+    for (;;)
+        pause();
+}
+
+static int begin_late(char *path) {
+    pthread_t thread;
+    if (pthread_barrier_init(&begun, NULL, 2) || pthread_create(&thread, NULL, read_late, path))
+        return 0;
+    pthread_barrier_wait(&begun);
+    return late;
+}
+
 static const char *verify(int file, int waiting, int worker) {
     int result;
     char buffer[8] = "";
+    if (late && (completed(LATE, &result) != 0 || result <= 0))
+        return "what was under way was not read";
+    late = 0;
     struct io_uring_sqe request = {.opcode = IORING_OP_WRITE, .fd = file, .user_data = WRITTEN};
     request.addr = (unsigned long long)text;
     request.len = sizeof text - 1;
@@ -137,7 +166,11 @@ int main(int count, char **words) {
         puts("not submitted");
     setlinebuf(stdout);
     puts("ready");
-    while (fgets(line, sizeof line, stdin))
-        puts(verify(file, waiting, worker));
+    while (fgets(line, sizeof line, stdin)) {
+        if (strcmp(line, "late\n") == 0)
+            puts(begin_late(words[1]) ? "ok" : "not submitted");
+        else
+            puts(verify(file, waiting, worker));
+    }
     return 0;
 }

@@ -12,6 +12,7 @@ from holdfast.applications.rebind.agent.steps import Steps, side_by_side, throug
 from holdfast.applications.rebind.connections.exchange import exchange
 from holdfast.applications.rebind.connections.making import NewConnections
 from holdfast.applications.rebind.handles import DRIVERS
+from holdfast.applications.rebind.handles.rings import end_requests
 from holdfast.applications.rebind.noting import note_execution, note_handles
 from holdfast.applications.rebind.old_files import add_what_kernel_remembers, inspecting_old_files
 from holdfast.applications.rebind.parking.parked_datagrams import (
@@ -123,6 +124,9 @@ def park_handles(
         exchange(processes, connections)
         works = [_parking(processes, each, placeholders) for each in processes.values()]
         side_by_side(works, lambda: processes.all_cooperate)
+        for process in list(processes.values()):
+            with processes.unless_it_ends(process):
+                end_requests(process)
     finally:
         placeholders.close()
 

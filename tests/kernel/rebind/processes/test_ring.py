@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,8 +12,12 @@ import pytest
 from holdfast.applications.rebind.scan import blockers, judge
 from holdfast.errors import Blocked
 from holdfast.model.handle import HandleOutcome
+from holdfast.system.mounts.mount_table import mount_at, unmount
+from tests.faults.fuse_tree import FuseTree
+from tests.faults.mounting import mount_image
 from tests.kernel.rebind.bench import Bench
 from tests.kernel.rebind.conftest import SOURCES, Hold
+from tests.waiting import wait_until
 
 THREADS = {"worker": "iou-wrk", "polling": "iou-sqp"}
 """What the kernel calls the threads that it makes for a ring."""
@@ -23,7 +29,9 @@ def ring(program_folder: Path) -> Path:
     if Path("/proc/sys/kernel/io_uring_disabled").read_text().strip() != "0":
         pytest.skip("io_uring is switched off (kernel.io_uring_disabled)")
     program = program_folder / "ring"
-    subprocess.run(["gcc", "-O2", "-Wall", "-o", program, SOURCES / "ring.c"], check=True)
+    subprocess.run(
+        ["gcc", "-O2", "-Wall", "-pthread", "-o", program, SOURCES / "ring.c"], check=True
+    )
     return program
 
 
@@ -56,3 +64,43 @@ def test_a_fifo_beside_a_ring_without_requests(bench: Bench, start: Hold, ring: 
     running = start(ring, bench.path / "file", "fifo")
     assert {line.outcome for line in bench.move("xfs")} == {HandleOutcome.IDENTICAL}
     running.verify()
+
+
+def test_a_request_that_ends_while_all_stand(
+    bench: Bench, start: Hold, ring: Path, tmp_path: Path
+) -> None:
+    """It has its file open until the thread that made it is in the kernel once more."""
+    served, seen = tmp_path / "served", tmp_path / "seen"
+    served.mkdir()
+    seen.mkdir()
+    shutil.move(bench.make("ext4"), served / "image")
+    unmount(str(bench.path))
+    with FuseTree(served, seen) as tree:
+        mount_image(seen / "image", bench.path)
+        running = start(ring, bench.path / "file")
+        running.verify()
+        subprocess.run(["sync", "--file-system", bench.path], check=True)
+        with (seen / "image").open("rb") as image:  # so that it has to be read
+            os.posix_fadvise(image.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        mounted = mount_at(bench.path)
+        assert mounted is not None
+        under_way = Path(f"/sys/block/{Path(mounted.source).name}/inflight")
+        rebind = bench.rebind()
+        tree.stop()
+        try:
+            assert running.ask("late") == "ok"
+            assert under_way.read_text().split() != ["0", "0"]
+            rebind.stop()
+        finally:
+            tree.resume()
+        try:
+            wait_until(lambda: under_way.read_text().split() == ["0", "0"])
+            rebind.park()
+            with bench.prepared("xfs") as other:
+                pass
+            with bench.exchanged(other) as bases:
+                lines = rebind.rebind(bases, same_data=True)
+        finally:
+            rebind.release()
+        assert {line.outcome for line in lines} == {HandleOutcome.IDENTICAL}
+        running.verify()
