@@ -8,6 +8,7 @@ children.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +18,10 @@ from holdfast.copies.images import SYNC_BYTES, failed, settle
 from holdfast.copies.moments import ends_step, local_time
 from holdfast.copies.work import Pace, Tell
 from holdfast.errors import HistoryFailed, Unreachable
+from holdfast.gate.log.history.fence import take_fence
+from holdfast.gate.log.history.layout import Mark
 from holdfast.gate.log.history.reading import Gap, OneStep, read_frames, records_of
-from holdfast.gate.log.history.segments import find, in_order
+from holdfast.gate.log.history.segments import FoundSegment, find, in_order, open_directory
 from holdfast.gate.log.segment import Kind, Record
 
 
@@ -93,6 +96,83 @@ def find_way(path: Path, volume_id: bytes, target: int, bases: Sequence[int], te
             f"The last moment before it: --at position:{step}",
         )
     return Way(usable[-1], newest_ns)
+
+
+class Reach(NamedTuple):
+    """How far a history leads from a copy, of a volume whose gate does not run."""
+
+    base: int
+    """From the copy at that position."""
+    position: int
+    newest_ns: int
+    """Time of the last record up to there; 0: there is none."""
+    end: int
+    """Where the history ends, whether it leads there or not."""
+    lacking: str
+    """What may have been acknowledged behind that position, in words; empty: nothing was."""
+
+
+def reach_of(path: Path, volume_id: bytes, copies: Sequence[tuple[int, int]], tell: Tell) -> Reach:
+    """How far it leads from the newest of these copies (position, good from) from which it does.
+
+    Reads it from there on. Raises Unreachable, OSError: EBUSY while a gate writes it, here or on
+    another host.
+    """
+    directory = open_directory(path)
+    try:
+        fence = take_fence(directory, path, make=False)
+        try:
+            segments = in_order(find(path), volume_id)
+            begin = segments[0].page.base if segments else 0
+            for base, good_from in sorted(copies, reverse=True):
+                if not segments or base < begin:
+                    continue
+                found = _reach_from(path, volume_id, base, segments, tell)
+                if found.position >= good_from:
+                    return found
+        finally:
+            os.close(fence)
+    finally:
+        os.close(directory)
+    raise Unreachable(
+        "no copy becomes whole with what is left of the history",
+        "Bring a leg back. See holdfast copy list, holdfast history NAME --verify.",
+    )
+
+
+def _reach_from(
+    path: Path, volume_id: bytes, base: int, segments: Sequence[FoundSegment], tell: Tell
+) -> Reach:
+    position, end, newest_ns, step, gap = base, base, 0, None, ""
+    is_closed, pace = False, Pace(tell, 1)
+    # How it ended is told by its last record, which the copy may have already.
+    first = min(base, segments[-1].page.base)
+    for item in read_frames(path, volume_id, first, segments):
+        pace.done(0)
+        if isinstance(item, Gap):
+            gap = gap or f"a gap comes then, up to position {item.end}: {item.reason}"
+            end = item.end
+        elif isinstance(item, OneStep):
+            step = item.position if step is None and not gap else step
+        else:
+            header, content = item
+            is_last = header.number == segments[-1].page.number
+            for record in records_of(header, content):
+                is_closed = is_last and record.kind is Kind.MARK and record.offset == Mark.CLOSED
+                if not gap:
+                    newest_ns = max(newest_ns, record.time_ns)
+                    step = None if ends_step(record) else step
+            end = header.end
+            position = position if gap else end
+    lacking = gap
+    if step is not None:
+        position, lacking = min(position, step), "what comes then was not written down to its end"
+    elif not gap and not is_closed:
+        lacking = (
+            "its gate did not end properly: what was acknowledged while the history failed or was"
+            " behind would be missing, and nobody is left who knows"
+        )
+    return Reach(base, position, newest_ns, end, lacking)
 
 
 def end_of(path: Path, volume_id: bytes, base: int, tell: Tell) -> int:

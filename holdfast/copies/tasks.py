@@ -5,6 +5,7 @@ Invariant: every error has a code, and says whether the image or the history fai
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,11 +14,7 @@ from holdfast.containers import open_container
 from holdfast.copies import images, moments, replaying
 from holdfast.copies.work import Tell
 from holdfast.errors import ContainerFailed
-from holdfast.gate.members.superblock import (
-    container_bytes_needed,
-    erase_superblocks,
-    read_superblock,
-)
+from holdfast.gate.members.superblock import container_bytes_needed
 from holdfast.model.copy import VolumeCopy
 
 
@@ -71,6 +68,16 @@ def find_way(
         raise replaying.history_failed(error) from error
 
 
+def reach_of(
+    path: Path, volume: bytes, copies: Sequence[tuple[int, int]], tell: Tell
+) -> replaying.Reach:
+    """As `replaying.reach_of`."""
+    try:
+        return replaying.reach_of(path, volume, copies, tell)
+    except OSError as error:
+        raise replaying.history_failed(error) from error
+
+
 def bring(copy: VolumeCopy, path: Path, volume: bytes, places: tuple[int, int], tell: Tell) -> int:
     """Bring an image from its position to a later one, to which there is a way, and to a size; with
     room for the tail of a leg where it becomes one. `places`: both. What is noted of it then: see
@@ -95,10 +102,8 @@ def take_back(copy: VolumeCopy, tell: Tell) -> int:
     """Make a copy of what was to become a leg and did not; what is noted of it then, as `bring`."""
     try:
         image = images.open_image(copy)
-        end = image.size_bytes()
-        found = read_superblock(image, end)
-        if found is not None and found.volume_id == copy.volume_id:
-            erase_superblocks(image, end)
+        if image.size_bytes() > copy.size_bytes:  # else its tail were data when the volume grows
+            os.ftruncate(image.descriptor, copy.size_bytes)
         return images.seal(image)
     except OSError as error:
         raise images.failed(error) from error

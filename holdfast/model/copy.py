@@ -119,6 +119,12 @@ class PromotionPlan:
     """What is to be applied before requests go on."""
     lost: tuple[str, ...]
     """URLs of the legs."""
+    lacking: str = ""
+    """Of a volume that is not in use: what may have been acknowledged and would be missing, in
+    words; empty: nothing is."""
+    written: float | None = None
+    """Of such a one: when the last write that is there was. Unix time in seconds; None: nothing was
+    since the copy."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

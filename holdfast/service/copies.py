@@ -182,9 +182,8 @@ class Copies:
         Durable, idempotent."""
         with self.turn(name):
             copy = self.find(name, which)
-            if copy.becomes_leg:  # it may be one
-                self._histories.promotions.settle(copy)
-                copy = self.find(name, which)
+            if copy.becomes_leg and self._histories.promotions.is_leg(copy):
+                copy = self.find(name, which)  # which says so
             FollowingRecords(self._host.settings).forget(copy.id)
             removed = not keep_image and self._remove_image(copy)
             self.records.remove(copy)
@@ -311,11 +310,16 @@ class Copies:
         return address
 
     def clean(self, name: str) -> list[str]:
-        """Remove what killed commands left; in words."""
+        """Remove what killed commands left; in words. What is on storage that fails or hangs is
+        left: it keeps nobody from the other copies."""
         said = []
         for copy in self.records.of(name):
-            if not copy.is_complete:
+            if copy.is_complete:
+                continue
+            try:
                 said.append(self._forget(copy))
+            except HoldfastError as error:
+                said.append(Left(f"{copy.half} of {name} was left ({copy.url}): {error}"))
         return said
 
     def _forget(self, copy: VolumeCopy) -> str:

@@ -6,6 +6,8 @@ children, the gate begins and ends. What is kept, and where, stands in gate.json
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from holdfast.errors import (
     GateGone,
     HoldfastError,
     InvalidOption,
+    NoSource,
     NotAttached,
 )
 from holdfast.gate.log.history.layout import volume_in_history
@@ -59,6 +62,7 @@ if TYPE_CHECKING:
     from holdfast.service.past_files import PastFiles
     from holdfast.service.points import Points
     from holdfast.service.promotions import Promotions
+    from holdfast.service.promotions_at_rest import PromotionsAtRest
     from holdfast.service.schedules import PointSchedules
 
 KEPT_SECONDS = 86400
@@ -107,6 +111,22 @@ class Histories:
         from holdfast.service.history_anew import HistoriesAnew
 
         return HistoriesAnew(self._host, self)
+
+    @cached_property
+    def promotions_at_rest(self) -> PromotionsAtRest:
+        """Copies that take the place of the legs of a volume that is not in use."""
+        from holdfast.service.promotions_at_rest import PromotionsAtRest
+
+        return PromotionsAtRest(self._host, self.promotions)
+
+    @contextmanager
+    def advising(self, name: str) -> Iterator[None]:
+        """Whoever finds no leg to start a volume from is told of the copies that there are."""
+        try:
+            yield
+        except NoSource as error:
+            error.mend = " ".join(filter(None, (error.mend, self.promotions_at_rest.advice(name))))
+            raise
 
     @cached_property
     def points(self) -> Points:

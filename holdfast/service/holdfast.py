@@ -241,7 +241,7 @@ class Holdfast:
 
         need_root()
         check_socket_path(self.settings, check_name(name))
-        with self._host.turn(name, f"attach {name}"):
+        with self._host.turn(name, f"attach {name}"), self.histories.advising(name):
             make_known(self._host, name, leg_urls, mount)
             self.restorations.settle(name, reporter)
             volume = self.catalog.volume(name)

@@ -25,6 +25,8 @@ def note(host: Host, name: str) -> None:
     positions = [
         each.position
         for each in copies
-        if each.id in asked and each.is_complete and each.volume_id == volume_id
+        if each.id in asked
+        and (each.is_complete or each.becomes_leg)
+        and each.volume_id == volume_id
     ]
     note_needed(settings.gate_state_directory(name), volume_id, positions)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,12 +51,12 @@ class Promotions:
 
     def __init__(self, host: Host, copies: Copies) -> None:
         self._host = host
-        self._copies = copies
+        self.copies = copies
 
     @contextmanager
     def turn(self, name: str, doing: str) -> Iterator[None]:
         """Be the only command on a volume and on its copies. Raises AtWork, StateFailed."""
-        with self._copies.turn(name), self._host.turn(name, doing):
+        with self.copies.turn(name), self._host.turn(name, doing):
             yield
 
     def plan(
@@ -73,7 +73,7 @@ class Promotions:
         NotLost, NoHistory, NoSuchCopy, Unreachable, HistoryFailed, Untrusted.
         """
         need_root()
-        gate, configuration, place = self._copies.kept(name)
+        gate, configuration, place = self.copies.kept(name)
         if not though_legs_serve:
             self._check_lost(name, gate.show())
         return self._plan(name, which, gate, configuration, place, reporter)
@@ -98,26 +98,23 @@ class Promotions:
     ) -> Receipt:
         """As `promote`, by a caller who has the turn; the receipt's id and cause."""
         began = time.time()
-        self._copies.clean(name)
-        gate, configuration, place = self._copies.kept(name)
+        self.copies.clean(name)
+        gate, configuration, place = self.copies.kept(name)
         before = gate.show()
         self._check_lost(name, before)
-        plan = self._plan(name, which, gate, configuration, place, reporter)
-        steps = _Steps()
-        copy = plan.copy
-        with steps.step("bring on", f"{plan.history_bytes} bytes of history to {plan.position}"):
-            copy = self._bring_on(copy, place, plan.position, configuration, reporter)
-        reporter.say("give it to the gate")
-        with steps.step("become a leg", copy.url):
+        steps, failed = Steps(), set[str]()
+        while True:
+            plan = self._plan(name, which, gate, configuration, place, reporter, failed)
             try:
-                gate.promote(copy.url, plan.position)
-            except HoldfastError as error:
-                # One worker may have done it, and died before it said so; who is not answered at
-                # all leaves it to whoever comes next.
-                if isinstance(error, GateGone) or not self._end(copy):
+                copy = self._become_leg(plan, gate, configuration, place, steps, reporter)
+                break
+            except (NotLost, GateGone):
+                raise
+            except HoldfastError:
+                failed.add(plan.copy.id)
+                others = () if which else self.copies.usable(name, or_becoming_legs=True)
+                if all(each.id in failed for each in others):
                     raise
-            else:
-                self._became_leg(copy)
         after = gate.show()
         leg = next(each for each in after["legs"] if each["url"] == copy.url)
         receipt = Receipt(
@@ -145,33 +142,72 @@ class Promotions:
         self._host.catalog.restorations.end(receipt.id, receipt)
         return receipt
 
+    def _become_leg(
+        self,
+        plan: PromotionPlan,
+        gate: GateClient,
+        configuration: GateConfiguration,
+        place: HistoryPlace,
+        steps: Steps,
+        reporter: Reporter,
+    ) -> VolumeCopy:
+        """Have that copy take their place. Raises HoldfastError; it is a copy again then, or
+        `settle` finds out."""
+        copy = plan.copy
+        with steps.step("bring on", f"{plan.history_bytes} bytes of history to {plan.position}"):
+            copy = self.bring_on(copy, place, plan.position, configuration, reporter)
+        reporter.say("give it to the gate")
+        with steps.step("become a leg", copy.url):
+            try:
+                gate.promote(copy.url, plan.position)
+            except HoldfastError as error:
+                # One worker may have done it, and died before it said so; who is not answered at
+                # all leaves it to whoever comes next.
+                if isinstance(error, GateGone):
+                    raise
+                if not self.is_leg(copy):
+                    with suppress(HoldfastError):
+                        self.settle(copy)
+                    raise
+            else:
+                self.became_leg(copy)
+        return copy
+
     def settle(self, copy: VolumeCopy) -> str:
         """Finish what somebody dead began; in words. The caller has the turn on the copies.
 
         Where the gate has it as a leg, it is one; where a gate runs that has not, it is a copy
-        again. Raises HoldfastError where nobody can tell now.
+        again. Raises HoldfastError where nobody can tell now, and where its storage does not do it.
         """
-        if self._end(copy):
+        if self.is_leg(copy):
             return f"the copy {copy.url} of {copy.volume} became a leg"
+        gate = self._host.gate(copy.volume)  # while none runs, nobody knows what that image lacks
+        end = int(gate.show()["journal"]["position"])
+        # Who waits for the volume waits for this, too: not for long where its storage hangs.
+        in_expendable_child(partial(images.check_image, copy), doing=copy.url)
+        self.take_back(copy, max(copy.good_from or 0, end))
         return f"{copy.url}, which was to become a leg of {copy.volume}, is a copy again"
 
     # The caller has the turn
 
-    def _end(self, copy: VolumeCopy) -> bool:
-        """As `settle`; whether it is a leg, or was one of a volume that is no more."""
+    def is_leg(self, copy: VolumeCopy) -> bool:
+        """Whether a copy that was to become a leg is one, or was of a volume that is no more: then
+        it is forgotten. Does not touch it. Raises GateGone, StorageFailed."""
         configuration = self._configuration(copy)
         if configuration is None:
-            self._copies.records.remove(copy)
+            self.copies.records.remove(copy)
             return True
         if any(leg.url == copy.url for leg in configuration.legs):
-            self._became_leg(copy)
+            self.became_leg(copy)
             return True
-        gate = self._host.gate(copy.volume)  # while none runs, nobody knows what that image lacks
-        end = int(gate.show()["journal"]["position"])
+        return False
+
+    def take_back(self, copy: VolumeCopy, good_from: int) -> None:
+        """It is a copy again, for moments from there on. Raises HoldfastError where its storage
+        does not do it."""
         work = partial(tasks.take_back, copy)
         written_ns = carried_out(work, SILENT, copy.url, is_waited_for=True)
-        good_from = max(copy.good_from or 0, end)
-        self._copies.records.save(
+        self.copies.records.save(
             replace(
                 copy,
                 becomes_leg=False,
@@ -180,14 +216,13 @@ class Promotions:
                 made=time.time(),
             )
         )
-        return False
 
-    def _became_leg(self, copy: VolumeCopy) -> None:
+    def became_leg(self, copy: VolumeCopy) -> None:
         """It is no copy any more, and does not follow."""
         FollowingRecords(self._host.settings).forget(copy.id)
         volume = self._host.volume(copy.volume)
         self._host.catalog.update(as_reported(volume, self._host.show(copy.volume)))
-        self._copies.records.remove(copy)
+        self.copies.records.remove(copy)
 
     def _check_lost(self, name: str, shown: dict[str, Any]) -> None:
         """Raise NotLost unless the gate has no leg left, and knows it. It looks again itself."""
@@ -212,8 +247,10 @@ class Promotions:
         configuration: GateConfiguration,
         place: HistoryPlace,
         reporter: Reporter,
+        failed: Collection[str] = (),
     ) -> PromotionPlan:
-        copies = self._candidates(name, which)
+        """`failed`: ids of copies that are not to be taken."""
+        copies = [each for each in self.candidates(name, which) if each.id not in failed]
         reporter.say("look at the history")
         target = _kept_end(gate)
         path, volume = Path(place.directory), volume_in_history(configuration.volume_id)
@@ -224,21 +261,21 @@ class Promotions:
         lost = tuple(leg.url for leg in configuration.legs)
         return PromotionPlan(copy, target, target - copy.position, lost)
 
-    def _candidates(self, name: str, which: str) -> list[VolumeCopy]:
+    def candidates(self, name: str, which: str) -> list[VolumeCopy]:
         """The copies that may be taken. Raises NoSuchCopy, and what is wrong with the one named."""
         if which:
-            copy = self._copies.find(name, which)
-            copy = copy if copy.becomes_leg else self._copies.complete(name, which)
+            copy = self.copies.find(name, which)
+            copy = copy if copy.becomes_leg else self.copies.complete(name, which)
             in_expendable_child(partial(images.check_image, copy), doing=copy.url)
             return [copy]
-        if usable := self._copies.usable(name, or_becoming_legs=True):
+        if usable := self.copies.usable(name, or_becoming_legs=True):
             return usable
         raise NoSuchCopy(
             f"no copy of {name} is there and as it was left",
             f"holdfast copy list {name} says why; bring a leg back.",
         )
 
-    def _bring_on(
+    def bring_on(
         self,
         copy: VolumeCopy,
         place: HistoryPlace,
@@ -250,17 +287,18 @@ class Promotions:
         size_bytes = max(copy.size_bytes, configuration.size_bytes)
         good_from = max(copy.good_from or 0, target)
         on_its_way = replace(copy, becomes_leg=True, good_from=good_from, written_ns=0)
-        self._copies.records.save(on_its_way)
+        self.copies.records.save(on_its_way)
         path, volume = Path(place.directory), volume_in_history(copy.volume_id)
         reporter.say("apply the history")
         bring = partial(tasks.bring, on_its_way, path, volume, (target, size_bytes))
         try:
             carried_out(bring, reporter, copy.url, is_waited_for=True)
         except HoldfastError:
-            self.settle(on_its_way)
+            with suppress(HoldfastError):  # else whoever comes next does; it hangs, perhaps
+                self.settle(on_its_way)
             raise
         there = replace(on_its_way, position=target, size_bytes=size_bytes)
-        self._copies.records.save(there)
+        self.copies.records.save(there)
         return there
 
     def _configuration(self, copy: VolumeCopy) -> GateConfiguration | None:
@@ -314,7 +352,7 @@ def _waited_ms(shown: dict[str, Any], hold_timeout_seconds: float) -> float:
     return round(max(0.0, time.time() - since) * 1000, 3)
 
 
-class _Steps:
+class Steps:
     """Of a receipt, as they end."""
 
     def __init__(self) -> None:

@@ -11,6 +11,7 @@ from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes, parse_duration
 from holdfast.cli.output import confirm, note, print_json, print_table, say, stepped_progress
 from holdfast.cli.session import session
 from holdfast.cli.views import duration_text, following_text
+from holdfast.errors import InvalidOption
 from holdfast.model.following import checked_lag
 from holdfast.model.moment import in_full
 from holdfast.model.size import format_size
@@ -18,6 +19,7 @@ from holdfast.model.volume import check_name
 
 if TYPE_CHECKING:
     from holdfast.model.copy import CopyReport, VolumeCopy
+    from holdfast.service import Holdfast
 
 commands = typer.Typer(
     help="Manage the copies of a volume from which its history leads on.",
@@ -122,14 +124,27 @@ def promote(
     copy: Annotated[
         str, typer.Argument(metavar="[COPY]", help="Id or URL; without it the newest that serves.")
     ] = "",
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Of a detached volume: accept that what may be missing is lost."
+        ),
+    ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Let a copy take the place of all legs, which are lost: the volume goes on, to the last write.
 
-    The copy is used up: make another one afterwards.
+    The copy is used up: make another one afterwards. A volume that is detached is attached then.
     """
     with session() as holdfast:
+        if holdfast.histories.promotions_at_rest.applies(name):
+            _promote_at_rest(holdfast, name, copy, force=force, dry_run=dry_run, yes=yes)
+            return
+        if force:
+            raise InvalidOption(
+                f"{name} is in use: its gate knows what was acknowledged", "Leave out --force."
+            )
         promotions = holdfast.histories.promotions
         plan = promotions.plan(name, copy, though_legs_serve=dry_run)
         if dry_run:
@@ -139,10 +154,38 @@ def promote(
             return
         confirm(f"Let {plan.copy.url} take the place of {', '.join(plan.lost)}?", yes)
         with stepped_progress(f"{name} goes on with {plan.copy.url}") as reporter:
-            receipt = promotions.promote(name, plan.copy.id, reporter)
+            # Who agreed to one is not given another.
+            receipt = promotions.promote(name, copy if yes else plan.copy.id, reporter)
     note(
         f"{name}: {receipt.outcome}; whoever used it waited {receipt.longest_wait_ms / 1000:.1f} s"
     )
+    note(f"holdfast copy add {name} URL makes another copy; holdfast leg add {name} URL a leg")
+
+
+def _promote_at_rest(
+    holdfast: Holdfast, name: str, which: str, *, force: bool, dry_run: bool, yes: bool
+) -> None:
+    promotions = holdfast.histories.promotions_at_rest
+    plan = promotions.plan(name, which)
+    until = f"position {plan.position}"
+    if plan.written is not None:
+        until += f", {in_full(plan.written)}"
+    if dry_run:
+        say(
+            f"Would let {plan.copy.url} take the place of {', '.join(plan.lost)}, and attach {name}"
+        )
+        say(f"{format_size(plan.history_bytes)} of history are applied first, to {until}")
+        if plan.lacking:
+            say(f"Only with --force, as more may have been acknowledged: {plan.lacking}")
+        return
+    if not plan.lacking or force:
+        lost = f"; what came after {until} is lost" if plan.lacking else ""
+        confirm(f"Let {plan.copy.url} take the place of {', '.join(plan.lost)}{lost}?", yes)
+    with stepped_progress(f"{name} goes on with {plan.copy.url}") as reporter:
+        receipt = promotions.promote(name, plan.copy.id, reporter, force=force)
+        note(f"{name}: {receipt.outcome}")
+        holdfast.attach_volume(name, reporter=reporter)
+    note(f"{name} is attached as it was at {until}")
     note(f"holdfast copy add {name} URL makes another copy; holdfast leg add {name} URL a leg")
 
 

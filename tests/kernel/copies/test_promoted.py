@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from holdfast.config import Settings
+from holdfast.copies.records import CopyRecords
 from holdfast.errors import NoHistory, NotLost, Unreachable
 from holdfast.service import Holdfast
 from tests.conftest import RunHoldfast
+from tests.faults.small_disk import SmallDisk
+from tests.forked import in_fork
 from tests.kernel.copies.lost import Lossy, SyncedWriter, lossy
 from tests.kernel.gate.kept_volume import succeed
 from tests.kernel.volume.stack import SIZE
+from tests.resume.dying import dying
 from tests.resume.verifying import check_filesystem
 from tests.waiting import wait_until
 
@@ -69,6 +74,45 @@ def test_every_leg_is_lost(
         check_filesystem(lost.copy_image, "ext4")
         holdfast.attach_volume("shop")
         writer.check()
+
+
+def test_copies_fail_too(holdfast: Holdfast, ram_directory: Path) -> None:
+    """Whoever made a leg of the newest copy died, and its storage is gone; the next one is on a
+    full disk. Neither keeps the volume from the third, nor anybody from clearing them away."""
+    promotions, copies = holdfast.histories.promotions, holdfast.histories.copies
+    gone, full = ram_directory / "gone", ram_directory / "full"
+    gone.mkdir()
+    with lossy(holdfast, ram_directory) as lost, SmallDisk(full, 64 << 20) as disk:
+        with SyncedWriter(lost.mount / "blocks") as writer:
+            copies.add("shop", f"file:{full}/copy.img")
+            copies.add("shop", f"file:{gone}/copy.img")
+            (lost.mount / "new").write_bytes(os.urandom(4 << 20))
+            os.sync()
+            writer.go_on()
+            disk.fill()
+            lost.lose()
+            lost.wait_until_held()
+            holdfast.close()
+            ended = in_fork(partial(_begin_only, holdfast.settings))
+            assert ended.code == 9, str(ended)
+            gone.rename(ram_directory / "away")
+            receipt = promotions.promote("shop")
+            writer.go_on()
+        assert receipt.details["url"] == lost.copy_url
+        assert {each.copy.url for each in copies.show("shop")} == {
+            f"file:{full}/copy.img",
+            f"file:{gone}/copy.img",
+        }
+        copies.add("shop", f"file:{ram_directory}/another.img")
+        copies.remove("shop", f"file:{gone}/copy.img", keep_image=True)
+        copies.remove("shop", f"file:{full}/copy.img")
+        writer.check()
+
+
+def _begin_only(settings: Settings) -> None:
+    """Die when the newest copy is about to become a leg."""
+    with dying(1, ((CopyRecords, "save"),)), Holdfast(settings) as holdfast:
+        holdfast.histories.promotions.promote("shop")
 
 
 def _states(holdfast: Holdfast) -> list[str]:
