@@ -61,29 +61,26 @@ class FileSystemErrors:
         return [] if self._group is None else [self._group.descriptor]
 
     def look(self, reports: Sequence[VolumeReport], table: Sequence[Mount]) -> None:
-        """Listen to the file systems of these volumes; what others report is nobody's."""
+        """Listen to the file systems of these volumes; what others report is nobody's. Raises
+        OSError."""
         if self._group is None:
             return
-        here = {}
+        self.take_in()
+        before, self._volumes = self._volumes, {}
+        heard = self._group.heard()
         for report in reports:
             mount = seen_at(table, report.mount)
-            serves = report.state in (VolumeState.HEALTHY, VolumeState.DEGRADED)
-            if mount is not None and is_own(mount, report) and mount.filesystem in KINDS:
-                here[report.name] = mount
-                known = self._volumes.get(report.name)
-                is_new = known is None or known.mount != mount.identifier
+            if mount is None or not is_own(mount, report) or mount.filesystem not in KINDS:
+                continue
+            known = before.get(report.name)
+            # The number of a mount is given again to the next one, at once.
+            if known and known.mount == mount.identifier and mount.device_number in heard:
+                self._volumes[report.name] = known
+            elif report.state in (VolumeState.HEALTHY, VolumeState.DEGRADED):
                 above = on_the_way(table, report.mount)
                 is_safe = all(each.filesystem in _ANSWERING for each in above)
-                is_deaf = self._deaf.get(report.name) == mount.identifier
-                if serves and is_new and is_safe and not is_deaf:
+                if is_safe and self._deaf.get(report.name) != mount.identifier:
                     self._listen(self._group, report, mount)
-        for gone in [
-            name
-            for name, each in self._volumes.items()
-            if name not in here or here[name].identifier != each.mount
-        ]:
-            del self._volumes[gone]
-        self.take_in()
 
     def take_in(self) -> bool:
         """Read what was reported; whether any of it is about a volume. Does not wait."""

@@ -10,9 +10,11 @@ import array
 import ctypes
 import fcntl
 import os
+import re
 import struct
 import termios
 from contextlib import suppress
+from pathlib import Path
 
 ADD, REMOVE, FLUSH = 0x1, 0x2, 0x80
 """linux/fanotify.h, as all numbers here."""
@@ -102,6 +104,9 @@ _ERROR = struct.Struct("=iI")
 _FILE_SYSTEM = struct.Struct("=II")
 """__kernel_fsid_t, behind the header of a struct fanotify_event_info_fid."""
 _REPORTS_BYTES = 1 << 16
+_HEARD = re.compile(rb"^fanotify sdev:([0-9a-f]+) ", re.MULTILINE)
+_MINOR_BITS, _MINOR_MASK = 20, (1 << 20) - 1
+"""Of a dev_t inside the kernel (linux/kdev_t.h), as fdinfo has it."""
 
 
 class ErrorGroup:
@@ -118,6 +123,13 @@ class ErrorGroup:
         """Hear of the file system there from now on. Looks the path up. Raises OSError, also where
         it is of a kind that tells nothing."""
         mark(self.descriptor, ADD | KINDS["filesystem"], FS_ERROR, path)
+
+    def heard(self) -> frozenset[str]:
+        """The device numbers of the file systems that it hears of: one that was dismounted by all
+        is none of them any more, whatever is mounted there now. Raises OSError."""
+        text = Path(f"/proc/self/fdinfo/{self.descriptor}").read_bytes()
+        numbers = (int(each, 16) for each in _HEARD.findall(text))
+        return frozenset(f"{each >> _MINOR_BITS}:{each & _MINOR_MASK}" for each in numbers)
 
     def read(self) -> list[tuple[int, int, int]]:
         """The file system (as `os.statvfs` calls it), errno, and how many there were since the last
