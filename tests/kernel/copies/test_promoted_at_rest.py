@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import holdfast.service.promotions
 from holdfast.catalog.restorations import RestorationEntries
 from holdfast.config import Settings
 from holdfast.copies.records import CopyRecords
-from holdfast.errors import NoSource, NotLost, StorageFailed
+from holdfast.errors import HistoryFailed, NoSource, NotLost, StorageFailed
 from holdfast.gate.members.leg import Leg
 from holdfast.gate.processes.remains import living_processes
 from holdfast.service import Holdfast
@@ -99,6 +100,10 @@ def test_its_gate_died(holdfast: Holdfast, ram_directory: Path) -> None:
         lost.lose()
         with pytest.raises(NoSource):
             holdfast.attach_volume("shop")
+        with (history / "lock").open("r+b") as fence:  # as a gate on another host has it
+            fcntl.lockf(fence, fcntl.LOCK_EX)
+            with pytest.raises(HistoryFailed, match="another gate"):
+                at_rest.promote("shop", force=True)
         assert at_rest.plan("shop").lacking == ""
         at_rest.promote("shop")
         holdfast.attach_volume("shop")
