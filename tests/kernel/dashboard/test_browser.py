@@ -16,8 +16,10 @@ import httpx
 import pytest
 
 from holdfast import Client, Holdfast, MigrateRequest, Settings
+from holdfast.model.drill import STRATEGY
 from holdfast.model.policy import OnLoss
-from holdfast.service import DrillRequest
+from holdfast.service import RecoverRequest
+from holdfast.service.course import Course
 from holdfast.service.under_way import restorations_under_way
 from tests.browser import PROGRAM, Browser, browser
 from tests.kernel.api.serving import api
@@ -101,7 +103,6 @@ def test_a_restoration_is_followed_to_its_end(settings: Settings, ram_directory:
             before = running.progress()
             first = window.ask(STOOD_STILL)
             window.wait_for(f"{STOOD_STILL} != {first!r}")  # by itself, while nobody goes on
-            window.wait_for("document.querySelector('[aria-current=step]')")
             judge(window)
             assert running.progress() == before
             (shown,) = client.restorations()
@@ -122,6 +123,8 @@ def test_a_restoration_is_followed_to_its_end(settings: Settings, ram_directory:
         window.wait_for(f"document.body.innerText.includes('{running.pid}')")
         judge(window)
         open_receipt(window, root)
+        window.go(f"{root}jobs")
+        window.wait_for(f"document.querySelector('.leg-list a[href$=\"{receipt.id}\"]')")
         assert window.complaints == []
         answer = httpx.get(f"{root}receipts")  # the browser's secret is nobody else's
         assert answer.status_code == 401
@@ -156,18 +159,32 @@ def choose_a_moment(window: Browser, root: str) -> None:
                           "'holdfast restore')")  # fmt: skip
 
 
-def follow_a_drill(window: Browser, root: str) -> None:
-    """From its beginning to its receipt, by the page of jobs alone."""
+def follow_a_job(window: Browser, root: str) -> None:
+    """By the page of jobs alone."""
     window.go(f"{root}jobs")
     window.wait_for("document.body.innerText.includes('None since the API began')")
     with Client() as client:
-        job = client.begin(DrillRequest("shop"))
-        window.wait_for("document.querySelector('.leg-list strong')?.innerText == 'drill'")
-        judge(window)
-        assert job.result().outcome.startswith("done")
-    window.wait_for("document.querySelector('.leg-list .badge')")
-    window.ask("document.querySelector('.leg-list a[href*=receipts]').click()")
-    window.wait_for("document.querySelector('a[download]')")
+        job = client.begin(RecoverRequest())
+        (pid,) = (each.pid for each in client.jobs())
+        os.kill(pid, signal.SIGSTOP)  # until we look
+        try:
+            window.wait_for(f"document.querySelector('.leg-list')?.innerText.includes('{pid}')")
+            judge(window)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        job.result()
+    window.wait_for("document.querySelector('.leg-list .badge')?.innerText == 'finished'")
+
+
+def drilled(holdfast: Holdfast) -> None:
+    """A drill of the volume, as its receipt tells it."""
+    course = Course()
+    course.reporter.say("read all of it")
+    course.end()
+    more = {"volume_id": holdfast.catalog.volume("shop").id}
+    course.receipt(
+        holdfast.catalog, "shop", STRATEGY, "drill", worked="it would", failure=None, more=more
+    )
 
 
 @contextmanager
@@ -213,6 +230,7 @@ def test_pages_of_a_volume_with_a_history(settings: Settings, ram_directory: Pat
         holdfast.histories.keep("shop", str(place / "history"), None, None)
         copy = f"file:{place}/copy.img"
         holdfast.histories.copies.add("shop", copy)
+        drilled(holdfast)
         holdfast.policies.set("shop", on_loss=OnLoss.RESTORE)
         holdfast.alerts.add("webhook:https://example.org/SECRET")
         with api() as serving, dashboard() as served, browser() as window:
@@ -220,7 +238,7 @@ def test_pages_of_a_volume_with_a_history(settings: Settings, ram_directory: Pat
             window.wait_for("document.querySelector('.volumes a')")
             root = served.place + window.ask("location.pathname")
             choose_a_moment(window, root)
-            follow_a_drill(window, root)
+            follow_a_job(window, root)
             for name, words in (
                 ("drills", ("worked", "read all of it", "predicted", "--every 7d")),
                 ("policies", ("would restore", copy, "takes a spare", "Nobody watches")),
