@@ -1,13 +1,17 @@
-"""REST over a unix socket: what one can ask of Holdfast, for programs of this host.
+"""REST over a unix socket: what one can ask of Holdfast, for programs of this host; and by network,
+for those of others that have a token.
 
-    serve             the socket, who may connect, the process
+    serve             the socket, the listener by network, who may connect, the process
     application       one route for each thing; the document that describes them (OpenAPI)
-    changing          those by which root begins and ends operations
+    changing          those by which operations are begun and ended
     parts             what they have in common
     schemas           what requests and answers look like, in that document
     bounds            how much, how long, how many: before anything is done
     limits            the numbers
-    connections       who is at the other end (the kernel says so)
+    connections       who is at the other end of the socket (the kernel says so)
+    network           who is let in by TCP: places before bytes, tokens before bodies
+    certificate, known_tokens, addresses   what that takes
+    rights            what whoever asks may do, judged in one place
     problems          errors as problem documents (RFC 9457)
     lookers, looking  questions are answered by processes of their own, which may hang
     questions         what can be asked

@@ -27,6 +27,11 @@ from holdfast.service.requests import OperationRequest
 MOST_RUNNING = 8
 """Each is a process of some 50 MiB, and one changes a volume at a time."""
 
+MOST_ENDING = 4
+"""Of those that let applications go on: there is room for them when there is none for others."""
+
+_LET_GO_ON = ("release", "thaw")
+
 MOST_ENDED = 100
 MOST_EVENTS = 200
 """Of one job: a restoration says some 30 things, and each percentage takes the last one's place."""
@@ -111,6 +116,14 @@ class BegunJob:
             listener(told)
 
 
+def no_such_job(identifier: str) -> NoSuchJob:
+    """What is raised where there is none, or none of whoever asks."""
+    return NoSuchJob(
+        f"there is no job {identifier[:40]!r}",
+        "GET /v1/jobs lists them; receipts tell of those from before this process.",
+    )
+
+
 class BegunJobs:
     """All of them, oldest first; for one event loop."""
 
@@ -132,16 +145,15 @@ class BegunJobs:
         """One of them. Raises NoSuchJob."""
         found = self._jobs.get(identifier)
         if found is None:
-            raise NoSuchJob(
-                f"there is no job {identifier[:40]!r}",
-                "GET /v1/jobs lists them; receipts tell of those from before this process.",
-            )
+            raise no_such_job(identifier)
         return found
 
     async def begin(self, request: OperationRequest[Any]) -> BegunJob:
         """Begin what is asked for. Raises TooMany, HostCannot."""
-        if self.running >= MOST_RUNNING:
-            raise TooMany(f"{MOST_RUNNING} jobs run already", "Begin it when one has ended.")
+        name = operation_of(request).name
+        most = MOST_RUNNING + (MOST_ENDING if name in _LET_GO_ON else 0)
+        if self.running >= most:
+            raise TooMany(f"{most} jobs run already", "Begin it when one has ended.")
         self._beginning += 1
         try:
             job = await asyncio.to_thread(Job, request)
@@ -149,7 +161,6 @@ class BegunJobs:
             raise HostCannot(f"no process can be begun: {error}", "holdfast doctor") from error
         finally:
             self._beginning -= 1
-        name = operation_of(request).name
         values: dict[str, Any] = asdict(request)  # type: ignore[call-overload]
         begun = BegunJob(str(uuid.uuid4()), name, values, job, time.time())
         self._jobs[begun.id] = begun

@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast.api.connections import Seats
 from holdfast.api.limits import ApiLimits
-from holdfast.api.problems import problem_answer
-from holdfast.errors import DeadlinePassed, HoldfastError, InvalidOption
+from holdfast.api.problems import TooSlow, problem_answer
+from holdfast.errors import DeadlinePassed, HoldfastError, InvalidOption, MissingRights
 
 _PIECE_BYTES = 64 << 10
 """uvicorn waits for a reader when so much is unread (its high-water mark)."""
@@ -34,10 +34,6 @@ class _Gone(Exception):
     """Whoever asks has gone before the request was there."""
 
 
-class TooSlow(Exception):
-    """Whoever asked does not read the answer."""
-
-
 class Bounded:
     """The application, with its bounds."""
 
@@ -52,6 +48,8 @@ class Bounded:
             raise NotImplementedError(scope["type"])
         timely = _Timely(send, self.limits.write_seconds)
         try:
+            if not await self._admitted(scope, receive, timely):
+                return
             try:
                 body = await self._body(receive)
             except _Gone:
@@ -65,6 +63,24 @@ class Bounded:
         except* TooSlow:
             scope["state"]["abort"]()
             await asyncio.sleep(0)  # so that uvicorn hears of it before we return
+
+    async def _admitted(self, scope: Scope, receive: Receive, timely: _Timely) -> bool:
+        """Whether somebody asks who may; otherwise they were told so, and it ends. Nothing but
+        headers was read."""
+        admit = scope["state"].get("admit")
+        if admit is None:  # the kernel has said who it is
+            return True
+        try:
+            scope["state"]["caller"] = await admit(scope["headers"])
+        except HoldfastError as error:
+            is_nobody = isinstance(error, MissingRights)
+            answer = problem_answer(error, HTTPStatus.UNAUTHORIZED if is_nobody else None)
+            answer.headers["connection"] = "close"
+            if is_nobody:
+                answer.headers["www-authenticate"] = "Bearer"
+            await answer(scope, receive, timely.send)
+            return False
+        return True
 
     async def _body(self, receive: Receive) -> bytes:
         """All of it. Raises _NotRead, _Gone."""

@@ -1,7 +1,7 @@
 """Who is at the other end of a connection, and how many connections there may be.
 
-Invariant: who asks is what the kernel says of whoever connected (SO_PEERCRED), never what a request
-says. One user leaves room for the others; root's room is its own.
+Invariant: who asks by the socket is what the kernel says of whoever connected (SO_PEERCRED), never
+what a request says. One user leaves room for the others; root's room is its own.
 """
 
 from __future__ import annotations
@@ -12,28 +12,14 @@ import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from holdfast.api.limits import ApiLimits
-from holdfast.late_dataclass import dataclass
+from holdfast.api.rights import Caller, caller_by_socket
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7), SO_PEERCRED)
-
-
-@dataclass(frozen=True)
-class Peer:
-    """A process that has connected, as it was then."""
-
-    pid: int
-    uid: int
-    gid: int
-
-    @property
-    def is_root(self) -> bool:
-        """Whether it may change something."""
-        return self.uid == 0
 
 
 class Seats:
@@ -43,36 +29,36 @@ class Seats:
         """So many for root alone, and for all others together."""
         self._most = most
         self._most_of_a_user = most_of_a_user
-        self._taken: Counter[int] = Counter()
+        self._taken: Counter[int | str] = Counter()
 
     def __len__(self) -> int:
         return self._taken.total()
 
-    def take(self, uid: int) -> bool:
-        """Whether there was one left; it is taken then."""
+    def take(self, seat: int | str) -> bool:
+        """Whether there was one left; it is taken then. `seat`: whose, see `Caller`."""
         others = len(self) - self._taken[0]
-        if uid == 0:
+        if seat == 0:
             has_room = self._taken[0] < self._most
         else:
-            has_room = others < self._most and self._taken[uid] < self._most_of_a_user
+            has_room = others < self._most and self._taken[seat] < self._most_of_a_user
         if has_room:
-            self._taken[uid] += 1
+            self._taken[seat] += 1
         return has_room
 
-    def leave(self, uid: int) -> None:
+    def leave(self, seat: int | str) -> None:
         """The place is free again."""
-        self._taken[uid] -= 1
+        self._taken[seat] -= 1
         self._taken += Counter()  # who has none is forgotten
 
     @contextmanager
-    def taken(self, uid: int) -> Iterator[bool]:
+    def taken(self, seat: int | str) -> Iterator[bool]:
         """As `take`, for the block."""
-        has_one = self.take(uid)
+        has_one = self.take(seat)
         try:
             yield has_one
         finally:
             if has_one:
-                self.leave(uid)
+                self.leave(seat)
 
 
 class WithPlaces(Protocol):
@@ -82,48 +68,49 @@ class WithPlaces(Protocol):
     connections: Seats
 
 
-def peer_of(connection: socket.socket) -> Peer:
-    """Who has connected. Raises OSError."""
+def uid_of(connection: socket.socket) -> int:
+    """Whose process has connected. Raises OSError."""
     value = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    return Peer(*_CREDENTIALS.unpack(value))
+    _, uid, _ = _CREDENTIALS.unpack(value)
+    return int(uid)
 
 
-class KnownPeer(H11Protocol):
-    """uvicorn's protocol; requests find in their state whose they are.
-
-    A connection on which no request is begun, or whose end nobody reads, is ended. What is asked
-    goes on for as long as it takes.
+class TimedConnection(H11Protocol):
+    """uvicorn's protocol. A connection on which no request is begun, or whose end nobody reads, is
+    ended. What is asked goes on for as long as it takes.
     """
 
-    peer: Peer | None = None
+    _look: asyncio.TimerHandle | None = None
     """None: refused."""
 
+    def entered(self, bounded: WithPlaces) -> dict[str, Any] | None:
+        """What requests find in their state; None: refused. It has a place then."""
+        raise NotImplementedError
+
+    def left(self) -> None:
+        """Its place is free."""
+        raise NotImplementedError
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Refuse it, or note whose it is."""
+        """Refuse it, or let it in."""
         super().connection_made(transport)
         bounded = cast(WithPlaces, self.config.app)
-        self._seats = bounded.connections
         self._idle_at: tuple[object, bool] = self, False
         """The request that was answered last at the last look; ourselves: it was not idle then."""
-        try:
-            peer = peer_of(transport.get_extra_info("socket"))
-        except OSError:  # it has gone
+        state = self.entered(bounded)
+        if state is None:
             transport.abort()
             return
-        if not self._seats.take(peer.uid):
-            transport.abort()
-            return
-        self.peer = peer
-        self.app_state = {**self.app_state, "peer": peer, "abort": transport.abort}
+        self.app_state = {**self.app_state, **state, "abort": transport.abort}
         self._wait_seconds = bounded.limits.request_seconds
         self._look_again()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Free its place."""
-        if self.peer is not None:
-            self._seats.leave(self.peer.uid)
+        if self._look is not None:
             self._look.cancel()
-            self.peer = None
+            self._look = None
+            self.left()
         super().connection_lost(exc)
 
     def _look_again(self) -> None:
@@ -139,3 +126,22 @@ class KnownPeer(H11Protocol):
             return
         self._idle_at = now if is_idle else (self, False)
         self._look_again()
+
+
+class KnownPeer(TimedConnection):
+    """By the socket: requests find in their state whose they are."""
+
+    _caller: Caller
+
+    def entered(self, bounded: WithPlaces) -> dict[str, Any] | None:
+        """Ask the kernel."""
+        self._seats = bounded.connections
+        try:
+            self._caller = caller_by_socket(uid_of(self.transport.get_extra_info("socket")))
+        except OSError:  # it has gone
+            return None
+        return {"caller": self._caller} if self._seats.take(self._caller.seat) else None
+
+    def left(self) -> None:
+        """Its user has a place more."""
+        self._seats.leave(self._caller.seat)

@@ -32,7 +32,7 @@ MOST_WAITING = 64
 MOST_WAITING_OF_A_USER = 16
 """Of one who is not root."""
 
-_LONG = frozenset({"assessment"})
+_LONG = frozenset({"assess", "assessment"})
 """Questions that read much: one of root's and one of all others at a time, so that however many
 ask, two of the places are left."""
 
@@ -109,26 +109,26 @@ class Lookers:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def ask(
-        self, question: str, about: Mapping[str, Any] | None = None, *, uid: int = 0
+        self, question: str, about: Mapping[str, Any] | None = None, *, seat: int | str = 0
     ) -> Any:
         """The answer, as plain values. Raises what the service raises; TooMany, DeadlinePassed,
         JobDied.
 
-        `uid`: who asks; one of the places is root's alone.
+        `seat`: whose, see `Caller`; one of the places is root's alone.
         """
         text = json.dumps({"question": question, "about": dict(about or {})}).encode()
-        asked = uid == 0, text
+        asked = seat == 0, text
         task = self._asked.get(asked)
         if task is None:
-            if not self._waiting.take(uid):
+            if not self._waiting.take(seat):
                 raise TooMany("as many questions wait already as may", "Ask again later.")
             task = self._asked[asked] = asyncio.create_task(self._answer(question, *asked))
-            task.add_done_callback(lambda _: self._forget(asked, uid))
+            task.add_done_callback(lambda _: self._forget(asked, seat))
         return await asyncio.shield(task)
 
-    def _forget(self, asked: tuple[bool, bytes], uid: int) -> None:
+    def _forget(self, asked: tuple[bool, bytes], seat: int | str) -> None:
         del self._asked[asked]
-        self._waiting.leave(uid)
+        self._waiting.leave(seat)
 
     async def _answer(self, question: str, is_root: bool, text: bytes) -> Any:
         alone = self._long[is_root] if question in _LONG else nullcontext()

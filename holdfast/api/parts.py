@@ -12,6 +12,7 @@ from holdfast.api.begun_jobs import BegunJobs
 from holdfast.api.connections import Seats
 from holdfast.api.limits import ApiLimits
 from holdfast.api.lookers import Lookers
+from holdfast.api.rights import caller_of
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -27,4 +28,4 @@ class Api:
 
     async def ask(self, request: Request, question: str, about: Mapping[str, Any] = NOTHING) -> Any:
         """What is answered to whoever makes that request. Raises as `Lookers.ask`."""
-        return await self.lookers.ask(question, about, uid=request.state.peer.uid)
+        return await self.lookers.ask(question, about, seat=caller_of(request).seat)

@@ -48,6 +48,10 @@ _STATUSES: tuple[tuple[type[HoldfastError], HTTPStatus], ...] = (
 """The first that fits; for all others, which are of this host and its storage, 503."""
 
 
+class TooSlow(Exception):
+    """Whoever asked does not read the answer: no mistake of ours, and nothing for the log."""
+
+
 def answer(value: Any, status: int = HTTPStatus.OK, content_type: str = "") -> Response:
     """JSON in ASCII: names of files may be no UTF-8."""
     text = json.dumps(value, allow_nan=False)
@@ -99,7 +103,8 @@ def answer_problems(application: FastAPI) -> None:
 
     @application.exception_handler(Exception)
     async def _mistake(_: Request, error: Exception) -> Response:
-        _log.error("a mistake in Holdfast itself", exc_info=error)
+        if not isinstance(error, TooSlow):
+            _log.error("a mistake in Holdfast itself", exc_info=error)
         words = f"a mistake in Holdfast itself: {type(error).__name__}"
         problem = Problem("about:blank", "Mistake", 500, words, mend="Report what the log says.")
         return answer(asdict(problem), 500, PROBLEM_TYPE)

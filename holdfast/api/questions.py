@@ -5,15 +5,18 @@ Changes nothing. Runs in a process that may hang, and be killed: see `looking`.
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 from holdfast.errors import HoldfastError
+from holdfast.model.bounded import typed
 from holdfast.model.drill import ALERT_STRATEGY, LIVE_STRATEGY
 from holdfast.model.finding import Verdict
 from holdfast.model.handle import User
@@ -24,7 +27,7 @@ from holdfast.policy.drill_schedules import due_at
 from holdfast.policy.memory import Letter
 from holdfast.policy.notifications import place_of
 from holdfast.policy.watching import watcher
-from holdfast.service import Holdfast, RestoreRequest, last_drills, rewinding
+from holdfast.service import AssessRequest, Holdfast, RestoreRequest, last_drills, rewinding
 from holdfast.service.seen import Shown, shown_copies, shown_volumes
 from holdfast.service.under_way import restorations_under_way
 
@@ -121,18 +124,31 @@ def _assessment(holdfast: Holdfast, name: str, at: str) -> dict[str, Any]:
     }
 
 
+def _assess(holdfast: Holdfast, **request: Any) -> dict[str, Any]:
+    return holdfast.restorations.assess(typed(AssessRequest, request)).as_json()
+
+
 def _receipts(
-    holdfast: Holdfast, volume: str | None, since: str | None, until: str | None, limit: int
+    holdfast: Holdfast,
+    volumes: Sequence[str] | None,
+    since: str | None,
+    until: str | None,
+    limit: int,
 ) -> list[dict[str, Any]]:
     now = time.time()
     begun = Timespan(
         -math.inf if since is None else parse_moment(since, now),
         math.inf if until is None else parse_moment(until, now),
     )
-    name = None if volume is None else check_name(volume)
+    names = (None,) if volumes is None else tuple(map(check_name, volumes))
     most = max(1, min(limit, MOST_RECEIPTS))
+    newest = heapq.merge(
+        *(holdfast.receipts(name, most, begun) for name in names),
+        key=lambda receipt: receipt.started,
+        reverse=True,
+    )
     found, size = list[dict[str, Any]](), 0
-    for each in holdfast.receipts(name, most, begun):
+    for each in islice(newest, most):
         values = each.as_json()
         size += len(json.dumps(values))
         if found and size > MOST_RECEIPT_BYTES:
@@ -256,6 +272,7 @@ QUESTIONS: dict[str, Callable[..., Any]] = {
     "copies": _copies,
     "points": _points,
     "assessment": _assessment,
+    "assess": _assess,
     "restorations": _restorations,
     "watch": _watch,
     "alerts": _alerts,

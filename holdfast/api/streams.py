@@ -38,7 +38,7 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
-        with self._seats.taken(scope["state"]["peer"].uid) as has_one:
+        with self._seats.taken(scope["state"]["caller"].seat) as has_one:
             if has_one:
                 await super().__call__(scope, receive, send)
                 return

@@ -42,6 +42,7 @@ _PLACES = {
     "receipt": "receipt.commands",
     "alert": "alert.commands",
     "policy": "policy.commands",
+    "token": "token.commands",
 }
 """Module and name in `commands/`, of a function or of a family of commands (a Typer), in the order
 of `--help`."""

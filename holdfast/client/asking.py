@@ -19,6 +19,7 @@ from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
     AlertsShown,
     ApiVersion,
+    AssessmentShown,
     DoctorReport,
     DrillsShown,
     JobShown,
@@ -44,7 +45,7 @@ class Asked(Generic[T]):
     kind: Any
     """As `model.bounded` reads it."""
     method: str = "GET"
-    parameters: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Any] = field(default_factory=dict)
     body: bytes | None = None
 
     def read(self, status: int, text: bytes) -> T:
@@ -126,6 +127,12 @@ def drills() -> Asked[tuple[DrillsShown, ...]]:
 def alerts() -> Asked[AlertsShown]:
     """Who is told of what."""
     return Asked("/v1/alerts", AlertsShown)
+
+
+def assess(name: str, **request: Any) -> Asked[AssessmentShown]:
+    """What a restoration would do. Raises InvalidName."""
+    parameters = {key: value for key, value in request.items() if value}
+    return Asked(f"/v1/volumes/{check_name(name)}/assess", AssessmentShown, parameters=parameters)
 
 
 def restorations() -> Asked[tuple[RestorationShown, ...]]:

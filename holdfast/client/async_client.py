@@ -1,8 +1,8 @@
-"""AsyncClient: the API of this host, for a program with an event loop; else as `client`."""
+"""AsyncClient: the API of a host, for a program with an event loop; else as `client`."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,22 +11,17 @@ from holdfast.client import asking
 from holdfast.client.asking import Asked
 from holdfast.client.followed_job import FollowedJob
 from holdfast.client.hearing import Hearing
-from holdfast.client.reaching import (
-    ANSWER_SECONDS,
-    BASE,
-    CONNECT_SECONDS,
-    library,
-    reaching,
-    socket_of,
-)
+from holdfast.client.reaching import library, reaching, way_by_network, way_by_socket
 from holdfast.jobs.ends import End
 from holdfast.model.copy import CopyReport
 from holdfast.model.event import Event
 from holdfast.model.history import HistoryReport
+from holdfast.model.plan import Strategy
 from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
     AlertsShown,
+    AssessmentShown,
     DoctorReport,
     DrillsShown,
     JobShown,
@@ -55,14 +50,31 @@ class AsyncClient:
     NewerVersion.
     """
 
-    def __init__(self, socket: Path | None = None) -> None:
-        """`socket`: None: the one of this host, or of HOLDFAST_HOME. Raises MissingTool."""
+    def __init__(
+        self,
+        socket: Path | None = None,
+        *,
+        url: str = "",
+        token: str = "",
+        authority: Path | None = None,
+        verify: bool = True,
+    ) -> None:
+        """By the socket: None: the one of this host, or of HOLDFAST_HOME. By network: `url`,
+        https://HOST:PORT, and a `token` of that host.
+
+        `authority`: the certificate of who has signed that of the host, or the host's own; None:
+        who this host trusts. `verify`: False: whoever answers is believed, and gets the token.
+        Raises MissingTool, InvalidOption.
+        """
         httpx = library()
-        self._socket = socket_of(socket)
+        by_network = url or token or authority is not None
+        self._way = (
+            way_by_network(url, token, authority, verify=verify)
+            if by_network
+            else way_by_socket(socket)
+        )
         self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(uds=str(self._socket)),
-            base_url=BASE,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            transport=httpx.AsyncHTTPTransport(**self._way.transport()), **self._way.options()
         )
 
     async def close(self) -> None:
@@ -120,6 +132,32 @@ class AsyncClient:
         """Who is told when something is wrong, and what stands now."""
         return await self._ask(asking.alerts())
 
+    async def assess(
+        self,
+        name: str,
+        *,
+        strategy: Strategy | None = None,
+        urls: Sequence[str] = (),
+        filesystem: str = "",
+        contents: str = "",
+        deadline_seconds: float | None = None,
+        forced: bool = False,
+    ) -> AssessmentShown:
+        """What a restoration would do, and what is in its way; touches nothing. As AssessRequest.
+        Raises NoSuchVolume, NotAttached, BadInput; MissingRights: only who may change names other
+        storage."""
+        return await self._ask(
+            asking.assess(
+                name,
+                strategy=strategy,
+                urls=list(urls),
+                filesystem=filesystem,
+                contents=contents,
+                deadline_seconds=deadline_seconds,
+                forced=forced,
+            )
+        )
+
     async def restorations(self) -> tuple[RestorationShown, ...]:
         """Those that have begun and not ended, whoever began them."""
         return await self._ask(asking.restorations())
@@ -164,7 +202,7 @@ class AsyncClient:
         return AsyncRemoteJob(self, operation, shown.id)
 
     async def _ask(self, asked: Asked[T]) -> T:
-        with reaching(self._socket):
+        with reaching(self._way):
             answer = await self._http.request(
                 asked.method, asked.path, params=dict(asked.parameters), content=asked.body
             )
@@ -173,7 +211,7 @@ class AsyncClient:
     async def _lines(self, identifier: str, hearing: Hearing) -> AsyncIterator[str]:
         """Of one stream."""
         path = asking.events_path(identifier)
-        with reaching(self._socket):
+        with reaching(self._way):
             async with self._http.stream("GET", path, headers=hearing.headers()) as answer:
                 if answer.status_code != 200:
                     asking.job(identifier).read(answer.status_code, await answer.aread())

@@ -1,8 +1,8 @@
-"""Client: the API of this host, for a program without an event loop."""
+"""Client: the API of a host, for a program without an event loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -11,22 +11,17 @@ from holdfast.client import asking
 from holdfast.client.asking import Asked
 from holdfast.client.followed_job import FollowedJob
 from holdfast.client.hearing import Hearing
-from holdfast.client.reaching import (
-    ANSWER_SECONDS,
-    BASE,
-    CONNECT_SECONDS,
-    library,
-    reaching,
-    socket_of,
-)
+from holdfast.client.reaching import library, reaching, way_by_network, way_by_socket
 from holdfast.jobs.ends import End
 from holdfast.model.copy import CopyReport
 from holdfast.model.event import Event
 from holdfast.model.history import HistoryReport
+from holdfast.model.plan import Strategy
 from holdfast.model.point import PointReport
 from holdfast.model.receipt import Receipt
 from holdfast.model.served import (
     AlertsShown,
+    AssessmentShown,
     DoctorReport,
     DrillsShown,
     JobShown,
@@ -54,14 +49,31 @@ class Client:
     NewerVersion.
     """
 
-    def __init__(self, socket: Path | None = None) -> None:
-        """`socket`: None: the one of this host, or of HOLDFAST_HOME. Raises MissingTool."""
+    def __init__(
+        self,
+        socket: Path | None = None,
+        *,
+        url: str = "",
+        token: str = "",
+        authority: Path | None = None,
+        verify: bool = True,
+    ) -> None:
+        """By the socket: None: the one of this host, or of HOLDFAST_HOME. By network: `url`,
+        https://HOST:PORT, and a `token` of that host.
+
+        `authority`: the certificate of who has signed that of the host, or the host's own; None:
+        who this host trusts. `verify`: False: whoever answers is believed, and gets the token.
+        Raises MissingTool, InvalidOption.
+        """
         httpx = library()
-        self._socket = socket_of(socket)
+        by_network = url or token or authority is not None
+        self._way = (
+            way_by_network(url, token, authority, verify=verify)
+            if by_network
+            else way_by_socket(socket)
+        )
         self._http = httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(self._socket)),
-            base_url=BASE,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            transport=httpx.HTTPTransport(**self._way.transport()), **self._way.options()
         )
 
     def close(self) -> None:
@@ -119,6 +131,32 @@ class Client:
         """Who is told when something is wrong, and what stands now."""
         return self._ask(asking.alerts())
 
+    def assess(
+        self,
+        name: str,
+        *,
+        strategy: Strategy | None = None,
+        urls: Sequence[str] = (),
+        filesystem: str = "",
+        contents: str = "",
+        deadline_seconds: float | None = None,
+        forced: bool = False,
+    ) -> AssessmentShown:
+        """What a restoration would do, and what is in its way; touches nothing. As AssessRequest.
+        Raises NoSuchVolume, NotAttached, BadInput; MissingRights: only who may change names other
+        storage."""
+        return self._ask(
+            asking.assess(
+                name,
+                strategy=strategy,
+                urls=list(urls),
+                filesystem=filesystem,
+                contents=contents,
+                deadline_seconds=deadline_seconds,
+                forced=forced,
+            )
+        )
+
     def restorations(self) -> tuple[RestorationShown, ...]:
         """Those that have begun and not ended, whoever began them."""
         return self._ask(asking.restorations())
@@ -163,7 +201,7 @@ class Client:
         return RemoteJob(self, operation, shown.id)
 
     def _ask(self, asked: Asked[T]) -> T:
-        with reaching(self._socket):
+        with reaching(self._way):
             answer = self._http.request(
                 asked.method, asked.path, params=dict(asked.parameters), content=asked.body
             )
@@ -173,7 +211,7 @@ class Client:
         """Of one stream."""
         path = asking.events_path(identifier)
         with (
-            reaching(self._socket),
+            reaching(self._way),
             self._http.stream("GET", path, headers=hearing.headers()) as answer,
         ):
             if answer.status_code != 200:

@@ -7,7 +7,6 @@ let in needs the new address after the next start.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 
 from holdfast.api.connections import Seats
@@ -18,8 +17,6 @@ from holdfast.dashboard.application import make_application
 from holdfast.dashboard.asking import Asking
 from holdfast.dashboard.door import Door, new_base
 from holdfast.dashboard.templates import Templates
-from holdfast.errors import HostCannot, InvalidOption
-from holdfast.late_dataclass import dataclass
 
 LIMITS = ApiLimits(body_bytes=0, connections=0, connections_of_a_user=128)
 """Nothing is sent to it. By TCP the kernel does not say who connects: all are one user, who is not
@@ -27,53 +24,6 @@ root; each page has one stream, and some connections for a moment."""
 
 _END_SECONDS = 1
 """For answers that are under way when it is told to end; streams never end by themselves."""
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where it listens."""
-
-    host: str
-    """Of IP, without brackets."""
-    port: int
-    """0: any that is free."""
-
-    @property
-    def is_beyond(self) -> bool:
-        """Whether other hosts could connect."""
-        return not ipaddress.ip_address(self.host).is_loopback
-
-
-def read_address(text: str) -> Address:
-    """`127.0.0.1:8520`, `[::1]:8520`, `:8520`, `8520`. Raises InvalidOption."""
-    host, _, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]") or "127.0.0.1"
-    try:
-        number = int(port) if port.isascii() and port.isdecimal() else -1
-        ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
-        if not 0 <= number <= 65535:
-            raise ValueError
-    except ValueError as error:
-        raise InvalidOption(
-            f"{text!r} is no address to listen at", "Write ADDRESS:PORT, such as 127.0.0.1:8520."
-        ) from error
-    return Address("127.0.0.1" if host == "localhost" else host, number)
-
-
-def listening(address: Address) -> socket.socket:
-    """Taken, and to be closed. Raises HostCannot."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((address.host, address.port))
-    except OSError as error:
-        made.close()
-        raise HostCannot(
-            f"{address.host}:{address.port}: {error.strerror}",
-            "Listen at another port: holdfast dashboard --listen 127.0.0.1:PORT.",
-        ) from error
-    return made
 
 
 class Dashboard:

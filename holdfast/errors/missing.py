@@ -63,7 +63,8 @@ class NotMounted(NotFound):
 
 
 class MissingRights(HostCannot):
-    """Mounting, loop devices and FUSE need root (CAP_SYS_ADMIN)."""
+    """Mounting, loop devices and FUSE need root (CAP_SYS_ADMIN); by the API, what your user or your
+    token may not."""
 
     code = "RIGHTS"
 

@@ -282,3 +282,16 @@ class AlertsShown:
     destinations: tuple[DestinationShown, ...]
     standing: tuple[StandingShown, ...]
     """Gravest first, then oldest."""
+
+
+@dataclass(frozen=True)
+class AssessmentShown:
+    """What would happen now, and what is in the way; as `holdfast assess --json`."""
+
+    volume: str
+    plan: Plan
+    possible: bool
+    """False: it would be refused, and nothing touched."""
+    processes: tuple[StoppedShown, ...]
+    mounts: int
+    """At how many places it is mounted."""

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from holdfast.service.restore_request import RestoreRequest
     from holdfast.service.rewinding import intended
     from holdfast.service.schedule_request import ScheduledPointsRequest
+    from holdfast.service.standing_still import (
+        FreezeRequest,
+        HoldRequest,
+        ReleaseRequest,
+        ThawRequest,
+    )
 
 __all__ = [
     "AddLegRequest",
@@ -44,7 +50,9 @@ __all__ = [
     "DetachRequest",
     "DrillRequest",
     "FollowRequest",
+    "FreezeRequest",
     "GateRequest",
+    "HoldRequest",
     "Holdfast",
     "LiveDrillRequest",
     "MigrateRequest",
@@ -53,11 +61,13 @@ __all__ = [
     "OperationRequest",
     "RebindRequest",
     "RecoverRequest",
+    "ReleaseRequest",
     "ReplaceLegRequest",
     "ResizeRequest",
     "RespondRequest",
     "RestoreRequest",
     "ScheduledPointsRequest",
+    "ThawRequest",
     "UngateRequest",
     "intended",
     "perform",
@@ -69,10 +79,14 @@ _ELSEWHERE = {
     "GateRequest": "gating",
     "Holdfast": "holdfast",
     "FollowRequest": "follow_request",
+    "FreezeRequest": "standing_still",
+    "HoldRequest": "standing_still",
     "LiveDrillRequest": "drilling",
+    "ReleaseRequest": "standing_still",
     "RespondRequest": "responding",
     "RestoreRequest": "restore_request",
     "ScheduledPointsRequest": "schedule_request",
+    "ThawRequest": "standing_still",
     "UngateRequest": "gating",
     "intended": "rewinding",
     "perform": "operations",

@@ -296,6 +296,7 @@ class Holdfast:
         An adopted volume is forgotten: mount and data stay. Receipts stay. Raises InUse while
         processes use it. Killed anywhere, the same call finishes.
         """
+        from holdfast.service.api_tokens import forget_volume
         from holdfast.volumes.delete import delete_volume
         from holdfast.volumes.detach import detach_volume
 
@@ -305,25 +306,24 @@ class Holdfast:
             if self.restorations.waiting(name):
                 words = f"users of {name} are parked, and wait for it to be attached"
                 raise InUse(words, f"holdfast volume attach {name}, then delete it.")
-            if self.catalog.volume(name).is_adopted:
-                self.catalog.remove(name)
-                return []
-            detach_volume(self.settings, self.catalog.volume(name), reporter, may_end=True)
-            self.legs.note(name)
-            self.ingest()
-            volume = self.catalog.volume(name)
-            left = delete_volume(self.settings, volume, keep_images=keep_images, reporter=reporter)
-            for url in () if keep_images else (*volume.leg_urls, *volume.spare_urls):
-                with suppress(HoldfastError):
-                    in_expendable_child(partial(forget_lock, url), doing=url)
+            left, settings = list[str](), self.settings
+            if not self.catalog.volume(name).is_adopted:
+                detach_volume(settings, self.catalog.volume(name), reporter, may_end=True)
+                self.legs.note(name)
+                self.ingest()
+                volume = self.catalog.volume(name)
+                left += delete_volume(settings, volume, keep_images=keep_images, reporter=reporter)
+                for url in () if keep_images else (*volume.leg_urls, *volume.spare_urls):
+                    with suppress(HoldfastError):
+                        in_expendable_child(partial(forget_lock, url), doing=url)
+            left += forget_volume(settings, name)
             self.catalog.remove(name)
         return left
 
     def hold(self, name: str, seconds: float | None, reason: str) -> VolumeReport:
         """Withhold the volume's requests, at most `seconds` (None: its hold time-out)."""
-        gate = self.gate(name)
-        deadline = self.catalog.volume(name).hold_timeout_seconds or LONGEST_HOLD_SECONDS
-        gate.hold(seconds or deadline, reason)
+        usual = self.catalog.volume(name).hold_timeout_seconds or LONGEST_HOLD_SECONDS
+        self.gate(name).hold(seconds or usual, reason)
         return self.show_volume(name)
 
     def release(self, name: str) -> VolumeReport:

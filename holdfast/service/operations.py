@@ -1,8 +1,9 @@
 """The operations that may take long: each with its request, its result, and who carries it out.
 
 The one table of what the command line does in its own process and a job does in one of its own
-(`holdfast.jobs`). Owns what requests are called when they travel as JSON. What is not here ends
-soon: asking, planning, hold and release, freeze and thaw, adopting, taking a leg away.
+(`holdfast.jobs`), and what a job does for others than a command, though it ends soon: hold and
+release, freeze and thaw. Owns what requests are called when they travel as JSON. What is not here
+ends soon: asking, planning, adopting, taking a leg away.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Generic, TypeVar
 
+from holdfast.applications.freezers.freezing import Frozen
 from holdfast.late_dataclass import dataclass
 from holdfast.model.bounded import converted, typed
 from holdfast.model.copy import VolumeCopy
@@ -40,6 +42,12 @@ from holdfast.service.requests import (
 from holdfast.service.responding import RespondRequest
 from holdfast.service.restore_request import RestoreRequest
 from holdfast.service.schedule_request import ScheduledPointsRequest
+from holdfast.service.standing_still import (
+    FreezeRequest,
+    HoldRequest,
+    ReleaseRequest,
+    ThawRequest,
+)
 
 Result = TypeVar("Result")
 
@@ -221,6 +229,34 @@ OPERATIONS: tuple[Operation[Any], ...] = (
     Operation("drill", DrillRequest, Receipt, _drill),
     Operation("drill-live", LiveDrillRequest, Receipt, _drill_live),
     Operation("drill-alert", AlertDrillRequest, Receipt, _drill_alert),
+    Operation(
+        "hold",
+        HoldRequest,
+        VolumeReport,
+        lambda holdfast, request, reporter: holdfast.hold(
+            request.volume, request.seconds, request.reason
+        ),
+    ),
+    Operation(
+        "release",
+        ReleaseRequest,
+        VolumeReport,
+        lambda holdfast, request, reporter: holdfast.release(request.volume),
+    ),
+    Operation(
+        "freeze",
+        FreezeRequest,
+        Frozen,
+        lambda holdfast, request, reporter: holdfast.freezes.freeze(
+            request.volume, request.seconds, request.by
+        ),
+    ),
+    Operation(
+        "thaw",
+        ThawRequest,
+        Receipt | None,
+        lambda holdfast, request, reporter: holdfast.freezes.thaw(request.volume),
+    ),
     Operation("rebind", RebindRequest, tuple[str, ...], _rebind),
     Operation("add-leg", AddLegRequest, VolumeReport, _add_leg),
     Operation("replace-leg", ReplaceLegRequest, VolumeReport, _replace_leg),

@@ -35,8 +35,9 @@ def dashboard(
     from holdfast.config import Settings
 
     try:
+        from holdfast.api.addresses import bound, read_address
         from holdfast.dashboard.identity import become_nobody, reading_group
-        from holdfast.dashboard.serve import Dashboard, listening, read_address
+        from holdfast.dashboard.serve import Dashboard
     except ModuleNotFoundError as error:
         raise MissingTool(
             f"the dashboard needs a library that is not installed: {error.name}",
@@ -51,7 +52,7 @@ def dashboard(
         )
     os.chdir("/")  # it is no user of the volume that it was started in
     served = Dashboard()
-    with listening(address) as listener:
+    with bound(address, "holdfast dashboard") as listener:
         if os.geteuid() == 0:
             group = reading_group(Settings().api_socket)
             asyncio.run(served.warm_up())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,8 +12,10 @@ from pathlib import Path
 
 import httpx
 
+from holdfast import Client
 from holdfast.config import Settings
 from tests.forked import in_fork
+from tests.unit.api.certificates import make
 from tests.waiting import wait_until
 
 NOBODY = 65534
@@ -21,11 +24,11 @@ ANSWER_SECONDS = 60.0
 
 
 @contextmanager
-def api(group: str | None = GROUP) -> Iterator[subprocess.Popen[str]]:
+def api(*more: str, group: str | None = GROUP) -> Iterator[subprocess.Popen[str]]:
     """`holdfast api`, for this test's HOLDFAST_HOME, until the block ends."""
     words = [] if group is None else ["--group", group]
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("holdfast")), "api", *words],
+        [str(Path(sys.executable).with_name("holdfast")), "api", *words, *more],
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,9 +52,9 @@ def answers() -> bool:
         return False
 
 
-def client(socket: Path | str | None = None) -> httpx.Client:
+def client(path: Path | str | None = None) -> httpx.Client:
     """To be closed."""
-    transport = httpx.HTTPTransport(uds=str(socket or Settings().api_socket))
+    transport = httpx.HTTPTransport(uds=str(path or Settings().api_socket))
     return httpx.Client(transport=transport, base_url="http://holdfast", timeout=ANSWER_SECONDS)
 
 
@@ -71,3 +74,22 @@ def as_somebody(ask: Callable[[httpx.Client], object], *, is_member: bool = True
 
     ended = in_fork(begin)
     return "" if ended.code == 0 else str(ended)
+
+
+Reach = Callable[[str], Client]
+
+
+@contextmanager
+def by_network(folder: Path) -> Iterator[tuple[subprocess.Popen[str], Reach]]:
+    """`holdfast api`, also by TCP with TLS; `reach(token)`: a client, to be closed."""
+    made = make(folder)
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    words = ["--listen", address, "--certificate", str(made.certificate), "--key", str(made.key)]
+    with api(*words) as process:
+
+        def reach(token: str) -> Client:
+            return Client(url=f"https://{address}", token=token, authority=made.certificate)
+
+        yield process, reach

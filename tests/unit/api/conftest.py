@@ -13,6 +13,7 @@ import pytest
 from holdfast.api.bounds import Bounded
 from holdfast.api.limits import ApiLimits
 from holdfast.api.serve import make_server
+from holdfast.config import Settings
 from tests.waiting import wait_until
 
 Served = Callable[[ApiLimits], tuple[Path, Bounded]]
@@ -22,7 +23,7 @@ Served = Callable[[ApiLimits], tuple[Path, Bounded]]
 def _served(path: Path, limits: ApiLimits) -> Iterator[tuple[Path, Bounded]]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        server = make_server(limits)
+        server = make_server(limits, Settings())
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

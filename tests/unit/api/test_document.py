@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.api.application import make_application
-from holdfast.api.begun_jobs import MOST_ENDED, MOST_EVENTS, MOST_RUNNING
+from holdfast.api.begun_jobs import MOST_ENDED, MOST_ENDING, MOST_EVENTS, MOST_RUNNING
 from holdfast.api.connections import Seats
 from holdfast.api.limits import MOST_HEADER_BYTES, ApiLimits
 from holdfast.api.lookers import (
@@ -17,6 +17,13 @@ from holdfast.api.lookers import (
     MOST_LOOKERS,
     MOST_WAITING,
     MOST_WAITING_OF_A_USER,
+)
+from holdfast.api.network import (
+    HANDSHAKE_SECONDS,
+    LOOK_SECONDS,
+    STAYS_SECONDS,
+    STRANGERS,
+    STRANGERS_OF_AN_ADDRESS,
 )
 from holdfast.client import Client, RemoteJob
 from holdfast.service.operations import OPERATIONS
@@ -71,7 +78,11 @@ def test_bounds() -> None:
         f" {limits.streams_of_a_user} of one user |",
         f"| {ANSWER_SECONDS:g} s; {MOST_LOOKERS}, of which one is root's; {MOST_WAITING} of root,"
         f" {MOST_WAITING} of all others, {MOST_WAITING_OF_A_USER} of one user.",
-        f"| {MOST_RUNNING}, {MOST_ENDED} |",
+        f"| {MOST_RUNNING}, {MOST_ENDED}; for `release` and `thaw` {MOST_ENDING} more |",
+        f"| {STRANGERS}, {STRANGERS_OF_AN_ADDRESS} of one address; {STAYS_SECONDS:g} s |",
+        f"| {HANDSHAKE_SECONDS:g} s |",
+        f"| {limits.connections}, {limits.connections_of_a_user} of one token |",
+        f"within {LOOK_SECONDS:g} s",
         f"the last {MOST_EVENTS} first",
     ]:
         assert words in TEXT

@@ -101,16 +101,16 @@ def test_one_place_is_roots(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def ask() -> None:
         lookers = Lookers()
-        assert await lookers.ask("volumes", uid=7) == []
+        assert await lookers.ask("volumes", seat=7) == []
         hanging = _pid(lookers)
         os.kill(hanging, signal.SIGSTOP)
-        first = asyncio.create_task(lookers.ask("volumes", uid=7))
+        first = asyncio.create_task(lookers.ask("volumes", seat=7))
         while lookers._idle:
             await asyncio.sleep(0)
-        second = asyncio.create_task(lookers.ask("troubles", uid=7))
+        second = asyncio.create_task(lookers.ask("troubles", seat=7))
         await asyncio.sleep(0)
         with pytest.raises(TooMany):
-            await lookers.ask("doctor", uid=7)
+            await lookers.ask("doctor", seat=7)
         assert await lookers.ask("volumes") == []
         assert not first.done() and not second.done()
         os.kill(hanging, signal.SIGCONT)
@@ -134,12 +134,12 @@ def test_questions_that_read_much_leave_places_to_others() -> None:
 
         lookers._said = said  # type: ignore[method-assign]
         long = [
-            asyncio.create_task(lookers.ask("assessment", {"n": number}, uid=number % 2))
+            asyncio.create_task(lookers.ask("assessment", {"n": number}, seat=number % 2))
             for number in range(10)
         ]
         await asyncio.sleep(0)
         for uid in (0, 1):
-            assert await lookers.ask("volumes", {"of": uid}, uid=uid) == 1
+            assert await lookers.ask("volumes", {"of": uid}, seat=uid) == 1
         assert begun.count("assessment") == 2  # one of root's, one of somebody's
         may_end.set()
         assert await asyncio.gather(*long) == [1] * 10

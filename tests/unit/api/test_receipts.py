@@ -20,8 +20,15 @@ def test_as_many_as_an_answer_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             processes = ({"pid": 1, "name": name},)
             receipt = Receipt(str(number), "shop", "move", "", number, number, "", (), processes)
             holdfast.catalog.restorations.end(receipt.id, receipt)
-        about = {"volume": None, "since": None, "until": None, "limit": 1000}
+        about = {"volumes": None, "since": None, "until": None, "limit": 1000}
         found = QUESTIONS["receipts"](holdfast, **about)
         assert [each["id"] for each in found] == ["2", "1"]
         rest = QUESTIONS["receipts"](holdfast, **{**about, "until": "1970-01-01 00:00:01+00:00"})
         assert [each["id"] for each in rest] == ["0"]
+        small = Receipt("3", "bank", "move", "", 0.5, 0.5, "", (), ())
+        holdfast.catalog.restorations.end(small.id, small)
+        for volumes, expected in ((["bank", "shop"], ["2", "1", "3"]), (["bank"], ["3"]), ([], [])):
+            found = QUESTIONS["receipts"](holdfast, **{**about, "volumes": volumes})
+            assert [each["id"] for each in found] == expected
+        merged = {**about, "volumes": ["bank", "shop"], "until": "1970-01-01 00:00:01+00:00"}
+        assert [each["id"] for each in QUESTIONS["receipts"](holdfast, **merged)] == ["3", "0"]

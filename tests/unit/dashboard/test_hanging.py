@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from holdfast.client import AsyncClient, async_client
+from holdfast.client import AsyncClient, reaching
 from holdfast.dashboard import application
 from holdfast.dashboard.application import make_application
 from holdfast.dashboard.asking import MOST_AT_ONCE, Asking
@@ -44,7 +44,7 @@ class Silent:
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(application, "PAGE_SECONDS", 1.0)
     monkeypatch.setattr(application, "_ALIVE_SECONDS", 0.5)
-    monkeypatch.setattr(async_client, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(reaching, "ANSWER_SECONDS", 2.0)
 
 
 def get(place: Path, paths: list[str]) -> tuple[list[httpx.Response], int]:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from holdfast.api.addresses import read_address
 from holdfast.api.connections import Seats
 from holdfast.dashboard import live
 from holdfast.dashboard.asking import MOST_ANSWERS, Asking
 from holdfast.dashboard.live import LiveStream, PagePart, event_text
-from holdfast.dashboard.serve import read_address
 from holdfast.errors import InvalidOption, NoSuchVolume
 
 

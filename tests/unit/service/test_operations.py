@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import InvalidOption
+from holdfast.applications.freezers.freezing import Frozen
+from holdfast.errors import InvalidName, InvalidOption
 from holdfast.jobs.ends import Finished, end_as_json
 from holdfast.model.bounded import read_object
 from holdfast.model.finding import Finding, Verdict
@@ -23,7 +24,9 @@ from holdfast.service import (
     DetachRequest,
     DrillRequest,
     FollowRequest,
+    FreezeRequest,
     GateRequest,
+    HoldRequest,
     LiveDrillRequest,
     MigrateRequest,
     MountRequest,
@@ -31,11 +34,13 @@ from holdfast.service import (
     OperationRequest,
     RebindRequest,
     RecoverRequest,
+    ReleaseRequest,
     ReplaceLegRequest,
     ResizeRequest,
     RespondRequest,
     RestoreRequest,
     ScheduledPointsRequest,
+    ThawRequest,
     UngateRequest,
 )
 from holdfast.service.operations import (
@@ -61,6 +66,10 @@ REQUESTS: list[OperationRequest[Any]] = [
     DrillRequest("bank", "10m ago", check="/usr/bin/true 'a b'", check_seconds=1.5),
     LiveDrillRequest("bank", down_to_one_leg=True),
     AlertDrillRequest("bank"),
+    HoldRequest("bank", 5.5, "until the cable is in"),
+    ReleaseRequest("bank"),
+    FreezeRequest("bank", 2.5, "signal"),
+    ThawRequest("bank"),
     RebindRequest("bank"),
     AddLegRequest("bank", "file:/c", spare=True),
     ReplaceLegRequest("bank", "1", "file:/c", wait=False),
@@ -97,6 +106,8 @@ def test_there_is_a_request_of_every_operation_above() -> None:
         (DeleteRequest("bank"), ("left /a",)),
         (MigrateRequest("bank", ("file:/a",)), RECEIPT),
         (MigrateRequest("bank", ("file:/a",)), None),
+        (FreezeRequest("bank"), Frozen("bank", "id", "signal", 1.5, ({"pid": 7},), (8,), (9,))),
+        (ThawRequest("bank"), RECEIPT),
         (RecoverRequest(), recovery_of(["finished it", Left("left that")])),
     ],
 )
@@ -141,3 +152,21 @@ def test_a_request_that_cannot_be_meant_is_refused_as_ever() -> None:
     values["request"]["urls"] = []
     with pytest.raises(InvalidOption):
         read_request(values)
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_", "kind"),
+    [
+        ("hold", {"volume": "bank", "seconds": 0}, InvalidOption),
+        ("hold", {"volume": "bank", "reason": "two\nlines"}, InvalidOption),
+        ("hold", {"volume": "bank", "reason": "x" * 201}, InvalidOption),
+        ("freeze", {"volume": "bank", "seconds": -1}, InvalidOption),
+        ("thaw", {"volume": "../bank"}, InvalidName),
+        ("release", {"volume": ""}, InvalidName),
+    ],
+)
+def test_what_cannot_stand_still_so_is_refused(
+    operation: str, request_: dict[str, object], kind: type[Exception]
+) -> None:
+    with pytest.raises(kind):
+        read_request({"form": 1, "operation": operation, "request": request_})
