@@ -14,7 +14,7 @@ _POLLED = re.compile(rb"^\s+op=\d+", re.MULTILINE)
 _HELPER = b"iou-wrk-"
 """A thread of the kernel that carries out a request."""
 _HELPERS = (_HELPER, b"iou-sqp-")
-"""And one that looks for requests. They make no calls."""
+"""And one that looks for requests, and would begin new ones. They make no calls."""
 SOCKETS, PIPES = (b"unix_", b"__skb_wait"), (b"pipe_", b"anon_pipe_", b"fifo_pipe_")
 """Where it waits for a Unix socket (net/unix/af_unix.c), and for a pipe (fs/pipe.c)."""
 _CONTEXT = b" /[aio]"
