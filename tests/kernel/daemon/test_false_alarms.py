@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from holdfast.config import Settings
 from holdfast.service import Holdfast
 from tests.conftest import RunHoldfast
@@ -41,6 +43,7 @@ def at_work(*command: object) -> Iterator[None]:
             process.kill()
 
 
+@pytest.mark.timeout(SECONDS + 300)
 def test_nothing_is_told_of_what_is_well(run_holdfast: RunHoldfast, ram_directory: Path) -> None:
     log = ram_directory / "log"
     with MountBench(ram_directory) as bench, ExitStack() as stack:

@@ -30,6 +30,7 @@ LEARNED_WINDOWS = rounds(5, rules.LEAST_WINDOWS)
 STOPPED_SECONDS = 0.2
 
 
+@pytest.mark.timeout(SECONDS + 300)
 def test_no_leg_is_worse_under_load(
     settings: Settings, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
