@@ -1,5 +1,5 @@
-"""Whoever lets a copy follow, or makes a leg of one, is killed at any instant, and so is the gate's
-worker: nothing acknowledged is missing, and the same again ends.
+"""Whoever lets a copy follow, makes a leg of one, or takes a volume back to a moment is killed at
+any instant, and so is the gate's worker: nothing acknowledged is missing, and the same again ends.
 
 With `SIGKILL` from outside, at random: what lies between the places that other tests name.
 """
@@ -21,7 +21,7 @@ from holdfast.config import Settings
 from holdfast.copies.records import CopyRecords
 from holdfast.errors import AtWork, HoldfastError, InUse, NotLost
 from holdfast.gate.runtime.shared_page import read_counters
-from holdfast.service import FollowRequest, Holdfast, perform
+from holdfast.service import FollowRequest, Holdfast, RestoreRequest, perform
 from tests.faults.fuse_leg import FuseLeg
 from tests.forked import forked
 from tests.kernel.conftest import settings  # noqa: F401 - a fixture
@@ -182,3 +182,41 @@ def test_while_it_follows(
 def _follow(settings: Settings, copy: str) -> None:  # noqa: F811
     with Holdfast(settings) as service:
         perform(service, FollowRequest("shop", copy))
+
+
+@pytest.mark.skipif(not rounds(0, 1), reason="takes minutes: only in a soak run")
+@pytest.mark.timeout(14400)
+def test_while_it_is_rewound(settings: Settings, ram_directory: Path) -> None:  # noqa: F811
+    """It is as it was then or as it is, all of it; and it is done by the same again."""
+    killer = Killer(3)
+    names = [f"file-{number}" for number in range(8)]
+    with Holdfast(settings) as service, made(service, ram_directory) as mount:
+        number = 0
+        while killer.killed < KILLED:
+            number += 1
+            _write_all(mount, names, "then")
+            service.histories.keep("shop", str(ram_directory / f"history-{number}"), None, None)
+            copy = service.histories.copies.add("shop", f"file:{ram_directory}/copy-{number}.img")
+            then = service.histories.show("shop").position
+            _write_all(mount, names, "now")
+            service.close()
+            while killer.kills(partial(_rewind, settings, then)):
+                service.recover()
+                assert service.restorations.in_progress("shop") is None
+                assert len({(mount / name).read_text() for name in names}) == 1
+                if service.histories.show("shop").state == "off":
+                    break
+                service.close()
+            assert {(mount / name).read_text() for name in names} == {"then"}
+            service.histories.copies.remove("shop", copy.id)
+
+
+def _write_all(mount: Path, names: list[str], words: str) -> None:
+    for name in names:
+        (mount / name).write_text(words)
+    os.sync()
+
+
+def _rewind(settings: Settings, then: int) -> None:  # noqa: F811
+    with Holdfast(settings) as service:
+        perform(service, RestoreRequest("shop", at=f"position:{then}"))
