@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from holdfast.containers import open_container
@@ -42,9 +42,9 @@ def fill(copy: VolumeCopy, legs: Sequence[tuple[str, str]], tell: Tell) -> None:
 def duplicate(copy: VolumeCopy, half: VolumeCopy, tell: Tell) -> None:
     """Give the image of a clone the bytes of a copy, and its own size."""
     try:
-        source = images.open_image(copy)
-        images.duplicate(source, half, tell)
-        images.check_as_left(source, copy)
+        with closing(images.open_image(copy)) as source:
+            images.duplicate(source, half, tell)
+            images.check_as_left(source, copy)
         open_container(half.url).grow(half.size_bytes)
     except OSError as error:
         raise images.failed(error) from error
@@ -91,11 +91,12 @@ def bring(copy: VolumeCopy, path: Path, volume: bytes, places: tuple[int, int], 
         image.expect(size_bytes)
     except OSError as error:
         raise images.failed(error) from error
-    replaying.replay(path, volume, image, (copy.position, target), size_bytes, tell)
-    try:
-        return images.seal(image)
-    except OSError as error:
-        raise images.failed(error) from error
+    with closing(image):  # who comes next opens it at once
+        replaying.replay(path, volume, image, (copy.position, target), size_bytes, tell)
+        try:
+            return images.seal(image)
+        except OSError as error:
+            raise images.failed(error) from error
 
 
 def take_back(copy: VolumeCopy, tell: Tell) -> int:

@@ -57,6 +57,7 @@ what to do now. `holdfast explain CODE` prints its docstring.
     │   ├── TooMany         TOOMANY
     │   ├── NoHistory       NOHISTORY
     │   ├── NotLost         NOTLOST
+    │   ├── NotVanished     STILLTHERE
     │   └── NothingStuck    NOTSTUCK
     ├── StorageFailed       exit 7   storage did not do what it must
     │   ├── ContainerFailed IO
@@ -136,6 +137,7 @@ from holdfast.errors.states import (
     NotFrozen,
     NothingStuck,
     NotLost,
+    NotVanished,
     TooMany,
     VolumeHeld,
 )
@@ -202,6 +204,7 @@ __all__ = [
     "NotLost",
     "NotMounted",
     "NotRecovered",
+    "NotVanished",
     "NothingStuck",
     "OwnLeg",
     "Refused",

@@ -74,6 +74,13 @@ class NotLost(WrongState):
     code = "NOTLOST"
 
 
+class NotVanished(WrongState):
+    """The path is in the volume now, so there is no moment before it vanished: name a time. What
+    was put in its place since counts, too."""
+
+    code = "STILLTHERE"
+
+
 class NothingStuck(WrongState):
     """There is no restoration of this volume that has begun and not ended, so none can be
     abandoned."""

@@ -19,6 +19,7 @@ _AGO = re.compile(
 )
 _UNIT_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 """By the first letter."""
+_VANISHED = re.compile(r"before (.+) vanished", re.ASCII | re.DOTALL)
 _DAYS = {"today": 0, "yesterday": 1}
 
 
@@ -90,6 +91,12 @@ def _unix(found: datetime, *, is_day: bool = False) -> float:
         f"the clocks here showed {words} twice: they were set back",
         f"Say which one: {in_full(first)}, or {in_full(second)}.",
     )
+
+
+def vanished_path(text: str) -> str:
+    """PATH of `before PATH vanished`: the last moment at which that was there; else nothing."""
+    found = _VANISHED.fullmatch(text)
+    return found[1] if found is not None else ""
 
 
 def in_full(seconds: float) -> str:

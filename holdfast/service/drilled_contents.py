@@ -84,7 +84,7 @@ def _as_it_was(
     if not request.to:
         place_beside(volume, volume.id)  # before an image is made for nothing
     course.subject = f"{name} as it was at {request.at}" if request.at else f"{name} as it is now"
-    at = request.at or "now"
+    at = holdfast.histories.vanishings.settled(name, request.at or "now", reporter)
     with clones.hidden(name, at, reporter, image=request.image, careful=True) as view:
         plan = view.plan
         allocated = partial(images.allocated_bytes, image_url(Path(view.image)))

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from holdfast.service.promotions import Promotions
     from holdfast.service.promotions_at_rest import PromotionsAtRest
     from holdfast.service.schedules import PointSchedules
+    from holdfast.service.vanishings import Vanishings
 
 KEPT_SECONDS = 86400
 """Of a history for which nobody says how long it is kept."""
@@ -159,6 +160,13 @@ class Histories:
     def settle(self) -> list[str]:
         """Finish or undo what killed commands left of copies, points and histories; in words."""
         return [*self.copies.settle(), *self.points.settle(), *self.anew.settle()]
+
+    @cached_property
+    def vanishings(self) -> Vanishings:
+        """Paths of volumes that are gone."""
+        from holdfast.service.vanishings import Vanishings
+
+        return Vanishings(self._host, self.copies, self.points, self.clones)
 
     def show(self, name: str, *, verify: bool = False) -> HistoryReport:
         """What can be reached. `verify` reads everything, and finds what is damaged. Raises

@@ -28,7 +28,7 @@ from holdfast.restoration.copying.past_files import (
 from holdfast.restoration.copying.past_places import Renamers
 from holdfast.service.clones import Clones
 from holdfast.service.host import Host
-from holdfast.service.past_view import View
+from holdfast.service.past_view import View, names_of
 from holdfast.system.children.expendable import in_expendable_child
 from holdfast.system.files.trusted import open_parent
 from holdfast.system.mounts.mount_table import mount_at
@@ -50,7 +50,7 @@ class PastFiles:
 
         Raises what `Clones.plan` does, and NoSuchFile.
         """
-        names = self._names(name, path)
+        names = names_of(self._host.volume(name).mount.path, path)
         with self._clones.hidden(name, when, reporter) as hidden:
             reporter.say("look")
             work = partial(_seeing, hidden, partial(listed, names=names))
@@ -65,7 +65,7 @@ class PastFiles:
         and was not is left alone. Durable; killed in between, the same call goes on. Raises what
         `show` does, and Untrusted.
         """
-        names = self._names(name, path)
+        names = names_of(self._host.volume(name).mount.path, path)
         if not names:
             raise InvalidOption(f"{path!r} is the whole volume", "Name what is to come back.")
         mount_path = self._host.volume(name).mount.path
@@ -74,17 +74,6 @@ class PastFiles:
             view = partial(_seeing, hidden)
             work = partial(_restoring, view, names, mount_path, into)
             return carried_out(work, reporter, mount_path)
-
-    def _names(self, name: str, path: str) -> list[bytes]:
-        """The names of a path in the volume, as it is seen by people or from its own root."""
-        mount_path = self._host.volume(name).mount.path
-        inside = path
-        if path == mount_path or path.startswith(f"{mount_path}/"):
-            inside = path.removeprefix(mount_path)
-        names = [each for each in os.fsencode(inside).split(b"/") if each not in (b"", b".")]
-        if b".." in names or b"\0" in os.fsencode(inside):
-            raise InvalidOption(f"{path!r} is no path in the volume", "Write it without '..'.")
-        return names
 
 
 # In expendable children: these touch storage.

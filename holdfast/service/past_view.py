@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from holdfast.containers import image_behind
 from holdfast.copies import images
-from holdfast.errors import CommandFailed, ContainerFailed, Untrusted
+from holdfast.errors import CommandFailed, ContainerFailed, InvalidOption, Untrusted
 from holdfast.model.copy import ClonePlan, VolumeCopy
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.mountpoints.private_mount import mount_privately
@@ -72,3 +72,17 @@ def options_of_image(filesystem: str, wanted: str) -> str:
     """Of an image; two file systems with one UUID are mounted."""
     more = "nouuid" if filesystem == "xfs" else ""
     return ",".join(filter(None, ("loop", wanted, more)))
+
+
+def names_of(mount_path: str, path: str) -> list[bytes]:
+    """The names of a path in the volume, as it is seen by people or from its own root.
+
+    Raises InvalidOption.
+    """
+    inside = path
+    if path == mount_path or path.startswith(f"{mount_path}/"):
+        inside = path.removeprefix(mount_path)
+    names = [each for each in os.fsencode(inside).split(b"/") if each not in (b"", b".")]
+    if b".." in names or b"\0" in os.fsencode(inside):
+        raise InvalidOption(f"{path!r} is no path in the volume", "Write it without '..'.")
+    return names

@@ -64,7 +64,8 @@ def intended(holdfast: Holdfast, request: RestoreRequest, reporter: Reporter = S
         fixed = replace(request, volume_id=named.volume_id)
         return Intention(fixed, holdfast.restorations.assess(named, known), known)
     clones = holdfast.histories.clones
-    asked = clones.asked(request.volume, request.at)
+    when = holdfast.histories.vanishings.settled(request.volume, request.at, reporter)
+    asked = clones.asked(request.volume, when)
     source, found = _stood_in(holdfast, request, asked)
     if found.plan.refuses:
         return Intention(request, found)

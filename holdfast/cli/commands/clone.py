@@ -9,6 +9,7 @@ import typer
 
 from holdfast.cli.options import AsJson, DryRun, VolumeName
 from holdfast.cli.output import note, print_facts, print_json, stepped_progress
+from holdfast.cli.past_moment import settled
 from holdfast.cli.session import session
 from holdfast.model.size import format_size
 from holdfast.model.volume import check_name
@@ -24,7 +25,8 @@ def clone(
         typer.Option(
             "--at",
             metavar="WHEN",
-            help="10m ago, 14:02:06, yesterday 14:02:06, 2026-11-28 14:02:06, position:NUMBER.",
+            help="10m ago, 14:02:06, yesterday 14:02:06, 2026-11-28 14:02:06, position:NUMBER,"
+            " before PATH vanished.",
         ),
     ],
     mount: Annotated[str, typer.Option("--mount", metavar="PATH", help="Where it is mounted.")],
@@ -40,6 +42,7 @@ def clone(
     """
     with session() as holdfast:
         clones = holdfast.histories.clones
+        at = settled(holdfast, name, at)
         if not dry_run:
             with stepped_progress(f"cloning {name}") as reporter:
                 report = clones.make(name, new, at, mount, image, reporter)

@@ -10,6 +10,7 @@ import typer
 
 from holdfast.cli.options import AsJson, VolumeName
 from holdfast.cli.output import note, print_json, print_table, stepped_progress
+from holdfast.cli.past_moment import settled
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
 from holdfast.model.size import format_size
@@ -43,13 +44,15 @@ def files(
     """
     if into and wish is Wish.LIST:
         raise InvalidOption("--into goes with restore")
-    with session() as holdfast, stepped_progress(f"{wish} {path}") as reporter:
+    with session() as holdfast:
+        at = settled(holdfast, name, at)
         view = holdfast.histories.files
-        if wish is Wish.LIST:
-            found = view.show(name, at, path, reporter)
-            brought = None
-        else:
-            brought = view.restore(name, at, path, into, reporter)
+        with stepped_progress(f"{wish} {path}") as reporter:
+            if wish is Wish.LIST:
+                found = view.show(name, at, path, reporter)
+                brought = None
+            else:
+                brought = view.restore(name, at, path, into, reporter)
     if brought is None:
         if as_json:
             print_json([each._asdict() for each in found])

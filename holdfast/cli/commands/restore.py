@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +11,7 @@ from holdfast.cli.commands.assess import Deadline, Force, OtherFileSystem
 from holdfast.cli.commands.migrate import agreed, show_receipt
 from holdfast.cli.options import AsJson, DryRun, VolumeName, Yes
 from holdfast.cli.output import note_thin, stepped_progress
+from holdfast.cli.past_moment import settled
 from holdfast.cli.session import session
 from holdfast.errors import InvalidOption
 
@@ -111,6 +113,8 @@ def restore(
         return intention.found
 
     with session() as holdfast:
+        if request.at:
+            request = replace(request, at=settled(holdfast, name, request.at))
         if not agreed(
             holdfast, request, question, dry_run=dry_run, yes=yes, as_json=as_json, look=look
         ):
