@@ -27,20 +27,27 @@ from holdfast.model.copy import VolumeCopy
 from holdfast.model.following import Following
 from holdfast.model.history import HistoryAnew
 from holdfast.model.hook import BegunHook
-from holdfast.model.point import RestorePoint
+from holdfast.model.point import BegunGroup, RestorePoint
 from holdfast.model.schedule import PointSchedule
 from holdfast.system.files.durable import replace_durably, sync_directory
 from holdfast.system.files.trusted import own_directory
 
 Kept = TypeVar(
     "Kept",
-    bound=VolumeCopy | RestorePoint | Following | PointSchedule | BegunHook | HistoryAnew,
+    bound=VolumeCopy
+    | RestorePoint
+    | Following
+    | PointSchedule
+    | BegunHook
+    | BegunGroup
+    | HistoryAnew,
 )
 
 VERSION = 2
-"""The second is written where a copy is to become a leg: the first does not know that, and would
-remove its image. Without the key `version` it is the first."""
-_OF_THE_SECOND = "becomes_leg"
+"""The second is written where a copy is to become a leg, or a leg a copy, and for a point of a
+group: the first does not know that, and would remove the image. Without the key `version` it is the
+first."""
+_OF_THE_SECOND = ("becomes_leg", "leaves_for", "group")
 _MOST_BYTES = 64 << 10
 """A path of 4096 bytes, escaped, and names."""
 
@@ -67,9 +74,9 @@ class _Records(Generic[Kept]):
         """Durable on return. Raises OSError, Untrusted, InvalidOption for what is too long."""
         own_directory(self._directory)
         values = asdict(record)
-        is_of_the_first = not values.get(_OF_THE_SECOND)
-        if is_of_the_first:
-            values.pop(_OF_THE_SECOND, None)
+        new = {name: values.pop(name) for name in _OF_THE_SECOND if name in values}
+        is_of_the_first = not any(new.values())
+        values |= {name: value for name, value in new.items() if value}
         text = json.dumps(with_version(values, FIRST_VERSION if is_of_the_first else VERSION))
         if len(text) > _MOST_BYTES:
             raise InvalidOption(f"{self._subject} would be too long", "Use shorter words.")
@@ -168,3 +175,14 @@ class HistoryAnewRecords(_Records[HistoryAnew]):
         directory = settings.state_directory / "histories"
         advice = "Move it away, and begin the history: holdfast history NAME --at DIRECTORY"
         super().__init__(directory, HistoryAnew, "the record of a history", advice)
+
+
+class BegunGroupRecords(_Records[BegunGroup]):
+    """Which groups of points of this host are not whole."""
+
+    def __init__(self, settings: Settings) -> None:
+        directory = settings.state_directory / "groups"
+        advice = (
+            "Move it away, and look at holdfast point list: not all of its points may be there."
+        )
+        super().__init__(directory, BegunGroup, "the record of a group of points", advice)

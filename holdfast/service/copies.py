@@ -344,9 +344,10 @@ class Copies:
         return in_expendable_child(partial(images.remove_image, copy), doing=copy.url)
 
 
-def kept_end(gate: GateClient) -> int:
-    """The end of the log, once all of it is durable in the history. Raises HistoryFailed."""
-    end = int(gate.show()["journal"]["position"])
+def kept_end(gate: GateClient, end: int | None = None) -> int:
+    """The end of the log, or that position, once all before is durable in the history. Raises
+    HistoryFailed."""
+    end = int(gate.show()["journal"]["position"]) if end is None else end
     deadline = time.monotonic() + _KEPT_SECONDS
     while True:
         shown = gate.show()["journal"]

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from holdfast.service.following import CopiesThatFollow
     from holdfast.service.history_anew import HistoriesAnew
     from holdfast.service.past_files import PastFiles
+    from holdfast.service.point_groups import PointGroups
     from holdfast.service.points import Points
     from holdfast.service.promotions import Promotions
     from holdfast.service.promotions_at_rest import PromotionsAtRest
@@ -144,6 +145,13 @@ class Histories:
         return PointSchedules(self._host, self.points)
 
     @cached_property
+    @cached_property
+    def groups(self) -> PointGroups:
+        """Points of several volumes at one moment."""
+        from holdfast.service.point_groups import PointGroups
+
+        return PointGroups(self._host, self.copies, self.points)
+
     def clones(self) -> Clones:
         """Volumes as they were at a moment, made from copies."""
         from holdfast.service.clones import Clones

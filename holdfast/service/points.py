@@ -18,7 +18,7 @@ from functools import partial
 
 from holdfast.coordination import COORDINATOR
 from holdfast.coordination.turn import WAIT_SECONDS
-from holdfast.copies.records import PointRecords
+from holdfast.copies.records import BegunGroupRecords, PointRecords
 from holdfast.errors import (
     AlreadyExists,
     AtWork,
@@ -57,31 +57,50 @@ class Points:
         self._histories = histories
         self._copies = copies
         self._records = PointRecords(host.settings)
+        self._begun = BegunGroupRecords(host.settings)
 
     @contextmanager
     def turn(self, name: str) -> Iterator[None]:
         """Be the only command that changes points of this volume; whoever works on its copies keeps
         nobody from it. Raises AtWork, StateFailed."""
         with self._alone(name, WAIT_SECONDS):
-            for said in Hooks(self._host).settle(name):
+            for said in (*self._undo_groups(name), *Hooks(self._host).settle(name)):
                 _log.warning("%s: %s", name, said, extra={"volume": name})
             yield
+
+    def _undo_groups(self, name: str) -> list[str]:
+        """Remove what is there of groups that are not whole; in words. Whoever makes one has the
+        turn of each of its volumes: the caller has that of this one, so nobody is at work."""
+        said = []
+        for group in self._begun.all():
+            if name in group.volumes:
+                for point in self._records.all():
+                    if point.group == group.id:
+                        self._records.remove(point)
+                self._begun.remove(group)
+                said.append(f"a point of {', '.join(group.volumes)} was not made: not all were")
+        return said
+
+    def _whole(self, points: Sequence[RestorePoint]) -> list[RestorePoint]:
+        """Without those of groups that are not."""
+        begun = {each.id for each in self._begun.all()}
+        return [each for each in points if each.group not in begun]
 
     def settle(self) -> list[str]:
         """Run the hooks that killed commands owe; in words. Never waits for one that is at work."""
         said: list[str] = []
         hooks = Hooks(self._host)
         try:
-            owing = sorted(hooks.owing())
+            owing = sorted(hooks.owing() | {each.volume for each in self._begun.all()})
         except HoldfastError as error:
             return [Left(f"hooks after points were left as they are: {error}")]
         for name in owing:
             try:
                 with self._alone(name, 0.0):
-                    said += hooks.settle(name)
+                    said += [*self._undo_groups(name), *hooks.settle(name)]
             except HoldfastError as error:
                 kind = BeingDone if isinstance(error, AtWork) else Left
-                said.append(kind(f"a hook after a point of {name} was left: {error}"))
+                said.append(kind(f"what a killed point of {name} left is as it was: {error}"))
         return said
 
     @contextmanager
@@ -106,23 +125,26 @@ class Points:
         HistoryFailed, AlreadyExists, InvalidName, StorageFailed, Untrusted.
         """
         need_root()
-        _check_name(point)
+        check_point_name(point)
         with self.turn(name):
-            self.kept(name)
-            if any(each.name == point for each in self._records.of(name)):
-                raise AlreadyExists(
-                    f"{name} has a point {point!r} already", "Choose another name, or delete it."
-                )
+            self.check_new(name, point)
             with Hooks(self._host).around(name, point, hooks):
                 made = replace(self.present(name), name=point)
                 self._records.save(made)
         return made
 
+    def check_new(self, name: str, point: str) -> None:
+        """See that such a point can be made. Raises AlreadyExists, and as `kept`."""
+        self.kept(name)
+        if any(each.name == point for each in self._records.of(name)):
+            raise AlreadyExists(
+                f"{name} has a point {point!r} already", "Choose another name, or delete it."
+            )
+
     def present(self, name: str) -> RestorePoint:
         """The present moment, without a name, and not written down. As `create`."""
         gate, configuration, _ = self._copies.kept(name)
-        path = self._host.volume(name).mount.path
-        in_expendable_child(partial(_sync, path), _SYNC_SECONDS, path)
+        self.sync(name)
         return RestorePoint(
             id=uuid.uuid4().hex,
             volume=name,
@@ -132,16 +154,25 @@ class Points:
             made=time.time(),
         )
 
+    def sync(self, name: str) -> None:
+        """Have what users have written go to the gate. Raises DeadlinePassed, StorageFailed."""
+        path = self._host.volume(name).mount.path
+        in_expendable_child(partial(_sync, path), _SYNC_SECONDS, path)
+
     def show(self, name: str = "") -> list[PointReport]:
         """The points of one volume, or of all, oldest first."""
         need_root()
-        found = self._records.of(name) if name else self._records.all()
+        every = self._whole(self._records.all())
+        found = [each for each in every if name in ("", each.volume)]
         known = {each: self._known(each) for each in {point.volume for point in found}}
-        return [PointReport(each, *_state(each, *known[each.volume])) for each in found]
+        return [
+            PointReport(each, *_state(each, *known[each.volume]), _others(each, every))
+            for each in found
+        ]
 
     def find(self, name: str, point: str) -> RestorePoint:
         """Raises NoSuchPoint."""
-        for each in self._records.of(name):
+        for each in self._whole(self._records.of(name)):
             if each.name == point:
                 return each
         raise NoSuchPoint(
@@ -163,7 +194,14 @@ class Points:
             return error.message, ()
 
 
-def _check_name(point: str) -> None:
+def _others(point: RestorePoint, points: Sequence[RestorePoint]) -> tuple[str, ...]:
+    """Of the same group, by their volumes."""
+    if not point.group:
+        return ()
+    return tuple(each.volume for each in points if each.group == point.group and each != point)
+
+
+def check_point_name(point: str) -> None:
     """Raises InvalidName: also for what is a moment by itself."""
     if not _NAME.fullmatch(point):
         raise InvalidName(

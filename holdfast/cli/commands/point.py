@@ -31,6 +31,12 @@ PointName = Annotated[str, typer.Argument(metavar="POINT", help="The moment's na
 def create(
     name: VolumeName,
     point: PointName,
+    others: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with", metavar="OTHER", help="Of another volume at the same moment; repeatable."
+        ),
+    ] = None,
     before: Annotated[
         str, typer.Option("--before", metavar="COMMAND", help="Run it first, as root, no shell.")
     ] = "",
@@ -51,11 +57,20 @@ def create(
         bool, typer.Option("--ignore-before", help="Take the point though --before failed.")
     ] = False,
 ) -> None:
-    """Name the present moment: restore, clone and files take it for WHEN."""
+    """Name the present moment: restore, clone and files take it for WHEN.
+
+    With --with of several volumes at one moment, for which all of them are held: of each, or of
+    none.
+    """
     hooks = PointHooks(before, after, hook_timeout, ignore_before)
     with session() as holdfast:
-        made = holdfast.histories.points.create(name, point, hooks)
-    note(f"{made.name} is {name} at position {made.position}")
+        histories = holdfast.histories
+        if others:
+            found = histories.groups.create([name, *others], point, hooks)
+        else:
+            found = (histories.points.create(name, point, hooks),)
+    for made in found:
+        note(f"{made.name} is {made.volume} at position {made.position}")
 
 
 @commands.command(name="list")
@@ -71,7 +86,7 @@ def list_points(
     if as_json:
         print_json([each.as_json() for each in found])
         return
-    columns = ("volume", "point", "made", "position", "state", "why")
+    columns = ("volume", "point", "made", "position", "with", "state", "why")
     print_table(columns, [_row(each) for each in found], below=("why",))
 
 
@@ -129,4 +144,5 @@ def schedule(
 def _row(report: PointReport) -> tuple[str, ...]:
     point = report.point
     made = datetime.fromtimestamp(point.made).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
-    return point.volume, point.name, made, str(point.position), report.state, report.reason
+    others = ", ".join(report.others)
+    return point.volume, point.name, made, str(point.position), others, report.state, report.reason

@@ -1,0 +1,161 @@
+"""Points of several volumes at one moment: all or none, and one moment it is."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from holdfast.config import Settings
+from holdfast.copies.records import BegunGroupRecords, PointRecords
+from holdfast.errors import (
+    AlreadyExists,
+    DeadlinePassed,
+    InvalidOption,
+    NoSuchVolume,
+    VolumeHeld,
+)
+from holdfast.gate.outside.client import GateClient
+from holdfast.service import Holdfast, point_groups
+from tests.forked import in_fork
+from tests.kernel.gate.kept_volume import made
+from tests.resume.dying import dying
+from tests.waiting import wait_until
+
+NAMES = ("shop", "books")
+_PLACES = (
+    (GateClient, "hold"),
+    (GateClient, "release"),
+    (BegunGroupRecords, "save"),
+    (PointRecords, "save"),
+    (BegunGroupRecords, "remove"),
+)
+
+
+@pytest.fixture(name="holdfast")
+def _holdfast(settings: Settings) -> Iterator[Holdfast]:
+    with Holdfast(settings) as found:
+        yield found
+
+
+class Transfers:
+    """Somebody who makes a number durable in one volume, then in the other, then the next one."""
+
+    def __init__(self, *mounts: Path) -> None:
+        self.count = 0
+        self.error: OSError | None = None
+        self._mounts = mounts
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self) -> None:
+        files = [os.open(each / "number", os.O_RDWR | os.O_CREAT) for each in self._mounts]
+        try:
+            while not self._ending.is_set():
+                for file in files:
+                    os.pwrite(file, b"%020d" % (self.count + 1), 0)
+                    os.fsync(file)
+                self.count += 1
+        except OSError as error:
+            self.error = error
+        finally:
+            for file in files:
+                os.close(file)
+
+    def __enter__(self) -> Transfers:
+        self._thread.start()
+        self.go_on()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        assert self.error is None
+
+    def go_on(self, more: int = 5) -> None:
+        """Until it has done so many more."""
+        until = self.count + more
+        wait_until(lambda: self.count >= until or self.error is not None)
+
+
+def test_one_moment_of_two_volumes(
+    holdfast: Holdfast, ram_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    histories = holdfast.histories
+    groups, points = histories.groups, histories.points
+    with (
+        made(holdfast, ram_directory) as first,
+        made(holdfast, ram_directory, "books") as second,
+    ):
+        for name in NAMES:
+            histories.keep(name, str(ram_directory / f"history-{name}"), None, None)
+            histories.copies.add(name, f"file:{ram_directory}/copy-{name}.img")
+        with Transfers(first, second) as transfers:
+            for number in range(3):
+                found = groups.create(NAMES, f"moment-{number}")
+                assert [each.volume for each in found] == ["shop", "books"]
+                assert len({each.group for each in found}) == 1
+                transfers.go_on()
+            # All or none, whoever is killed where; and nobody stays held.
+            passed, code = 0, 9
+            while code == 9 and passed < 40:
+                holdfast.close()
+                ended = in_fork(partial(_create, holdfast.settings, passed))
+                code = ended.code
+                there = {each.point.volume for each in points.show() if each.point.name == "late"}
+                assert there in (set(), set(NAMES))
+                transfers.go_on(2)
+                passed += 1
+            assert code == 0, str(ended)
+            assert passed > 10
+            assert not [each for each in holdfast.recover() if "not all were" in each]
+            assert BegunGroupRecords(holdfast.settings).all() == []
+            # A slow one keeps nobody waiting for long.
+            monkeypatch.setattr(point_groups, "HELD_SECONDS", 0.4)
+            holdfast.legs.drill("books", "leg-hang", 1.2)
+            with pytest.raises((DeadlinePassed, VolumeHeld)):
+                groups.create(NAMES, "slow")
+            monkeypatch.undo()
+            transfers.go_on()
+            assert not [each for each in points.show() if each.point.name == "slow"]
+        for named, error in {
+            ("shop",): InvalidOption,
+            ("shop", "shop"): InvalidOption,
+            ("shop", "nothing"): NoSuchVolume,
+            NAMES: AlreadyExists,
+        }.items():
+            with pytest.raises(error):
+                groups.create(named, "moment-0")
+        holdfast.hold("books", 60.0, "somebody's")
+        with pytest.raises(VolumeHeld):
+            groups.create(NAMES, "held")
+        holdfast.release("books")
+        listed = {each.point.name: each.others for each in points.show("shop")}
+        assert listed["moment-1"] == ("books",)
+        into = ram_directory / "into"
+        into.mkdir()
+        for number in range(3):
+            numbers = []
+            for name in NAMES:
+                histories.files.restore(name, f"moment-{number}", "number", str(into))
+                numbers.append(int((into / "number").read_text()))
+                (into / "number").unlink()
+            assert numbers[0] - numbers[1] in (0, 1), numbers
+        points.remove("shop", "moment-1")
+        (left,) = (each for each in points.show("books") if each.point.name == "moment-1")
+        assert left.others == ()
+        for name in NAMES:
+            histories.copies.remove(name, f"file:{ram_directory}/copy-{name}.img")
+
+
+def _create(settings: Settings, at: int) -> None:
+    with dying(at, _PLACES), Holdfast(settings) as holdfast:
+        try:
+            holdfast.histories.groups.create(NAMES, "late")
+        except AlreadyExists:  # it was there before somebody died
+            return
