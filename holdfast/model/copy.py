@@ -50,6 +50,9 @@ class VolumeCopy:
     becomes_leg: bool = False
     """It is about to take the place of the volume's legs, or has taken it: whoever did that died,
     where nobody is at work. Its image may be a leg already."""
+    leaves_for: str = ""
+    """It is no copy yet but a leg of the volume, and becomes one when the copy with that URL, which
+    `becomes_leg`, is a leg in sync: whoever did that died, where nobody is at work."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers that no copy has."""
@@ -63,13 +66,16 @@ class VolumeCopy:
     @property
     def is_complete(self) -> bool:
         """Whether it can be used."""
-        return self.good_from is not None and not self.clone and not self.becomes_leg
+        is_leg = self.becomes_leg or bool(self.leaves_for)
+        return self.good_from is not None and not self.clone and not is_leg
 
     @property
     def half(self) -> str:
         """What it is while it is not complete, in words."""
         if self.becomes_leg:
             return "a copy that is to become a leg"
+        if self.leaves_for:
+            return "a leg that is to become a copy"
         if self.clone == VIEW:
             return "the image that files were looked for in"
         return f"the unfinished clone {self.clone}" if self.clone else "an unfinished copy"
@@ -125,6 +131,21 @@ class PromotionPlan:
     written: float | None = None
     """Of such a one: when the last write that is there was. Unix time in seconds; None: nothing was
     since the copy."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class SwitchPlan:
+    """How a copy and a leg would change places."""
+
+    copy: VolumeCopy
+    leg_number: int
+    leg_url: str
+    history_bytes: int
+    """What the copy lacks now."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -182,7 +182,8 @@ class Copies:
         Durable, idempotent."""
         with self.turn(name):
             copy = self.find(name, which)
-            if copy.becomes_leg and self._histories.promotions.is_leg(copy):
+            settled = copy.leaves_for and self._histories.switches.settle(copy)
+            if settled or (copy.becomes_leg and self._histories.promotions.is_leg(copy)):
                 copy = self.find(name, which)  # which says so
             FollowingRecords(self._host.settings).forget(copy.id)
             removed = not keep_image and self._remove_image(copy)
@@ -314,7 +315,7 @@ class Copies:
         left: it keeps nobody from the other copies."""
         said = []
         for copy in self.records.of(name):
-            if copy.is_complete:
+            if copy.is_complete or copy not in self.records.of(name):  # settled with another
                 continue
             try:
                 said.append(self._forget(copy))
@@ -323,8 +324,8 @@ class Copies:
         return said
 
     def _forget(self, copy: VolumeCopy) -> str:
-        if copy.becomes_leg:
-            return self._histories.promotions.settle(copy)
+        if copy.becomes_leg or copy.leaves_for:
+            return self._histories.switches.settle(copy)
         if copy.clone and self._is_made(copy):
             self.records.remove(copy)
             return f"the clone {copy.clone} of {copy.volume} was finished"
@@ -345,8 +346,7 @@ class Copies:
 
 
 def kept_end(gate: GateClient, end: int | None = None) -> int:
-    """The end of the log, or that position, once all before is durable in the history. Raises
-    HistoryFailed."""
+    """The end of the log, or `end`, once the history has all before it. Raises HistoryFailed."""
     end = int(gate.show()["journal"]["position"]) if end is None else end
     deadline = time.monotonic() + _KEPT_SECONDS
     while True:

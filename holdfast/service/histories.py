@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from holdfast.service.promotions import Promotions
     from holdfast.service.promotions_at_rest import PromotionsAtRest
     from holdfast.service.schedules import PointSchedules
+    from holdfast.service.switching import Switches
     from holdfast.service.vanishings import Vanishings
 
 KEPT_SECONDS = 86400
@@ -115,6 +116,13 @@ class Histories:
         return HistoriesAnew(self._host, self)
 
     @cached_property
+    def switches(self) -> Switches:
+        """Copies and legs that change places."""
+        from holdfast.service.switching import Switches
+
+        return Switches(self._host, self.copies, self.promotions)
+
+    @cached_property
     def promotions_at_rest(self) -> PromotionsAtRest:
         """Copies that take the place of the legs of a volume that is not in use."""
         from holdfast.service.promotions_at_rest import PromotionsAtRest
@@ -138,6 +146,13 @@ class Histories:
         return Points(self._host, self, self.copies)
 
     @cached_property
+    def groups(self) -> PointGroups:
+        """Points of several volumes at one moment."""
+        from holdfast.service.point_groups import PointGroups
+
+        return PointGroups(self._host, self.copies, self.points)
+
+    @cached_property
     def schedules(self) -> PointSchedules:
         """Points that are made by themselves."""
         from holdfast.service.schedules import PointSchedules
@@ -145,13 +160,6 @@ class Histories:
         return PointSchedules(self._host, self.points)
 
     @cached_property
-    @cached_property
-    def groups(self) -> PointGroups:
-        """Points of several volumes at one moment."""
-        from holdfast.service.point_groups import PointGroups
-
-        return PointGroups(self._host, self.copies, self.points)
-
     def clones(self) -> Clones:
         """Volumes as they were at a moment, made from copies."""
         from holdfast.service.clones import Clones

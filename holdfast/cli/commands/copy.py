@@ -190,6 +190,36 @@ def _promote_at_rest(
 
 
 @commands.command()
+def switch(
+    name: VolumeName,
+    copy: Annotated[
+        str, typer.Argument(metavar="[COPY]", help="Id or URL; without it the only one.")
+    ] = "",
+    leg: Annotated[
+        str, typer.Option("--leg", metavar="LEG", help="Number, id or URL, of several legs.")
+    ] = "",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Let a copy and a leg change places, in use: the copy is the leg then, the leg a copy.
+
+    The same again takes it back. Requests wait for some milliseconds.
+    """
+    with session() as holdfast:
+        switches = holdfast.histories.switches
+        plan = switches.plan(name, copy, leg)
+        words = f"{plan.copy.url} and leg {plan.leg_number} ({plan.leg_url}) of {name}"
+        if dry_run:
+            say(f"Would let {words} change places")
+            say(f"{format_size(plan.history_bytes)} of history are applied first")
+            return
+        confirm(f"Let {words} change places?", yes)
+        with stepped_progress(f"{words} change places") as reporter:
+            receipt = switches.switch(name, plan.copy.id, plan.leg_url, reporter)
+    note(f"{name}: {receipt.outcome}")
+
+
+@commands.command()
 def verify(name: VolumeName, copy: CopyName) -> None:
     """Read all of a copy and of the history that follows it."""
     with session() as holdfast, stepped_progress(f"reading {copy}") as reporter:

@@ -64,6 +64,11 @@ class Hold:
         ]
         return min((deadline for deadline in deadlines if deadline), default=0)
 
+    @property
+    def administrative_deadline_ns(self) -> int:
+        """Of the administrator's hold (CLOCK_MONOTONIC); 0: there is none."""
+        return int(self._cells[shared_page.ADMINISTRATIVE_DEADLINE])
+
     def lose_storage(self, reason: str, *, space: bool = False) -> None:
         """Begin to hold because no leg can take requests; keeps the deadline of a running hold."""
         with self._condition:

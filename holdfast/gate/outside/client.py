@@ -76,6 +76,11 @@ class GateClient:
         """Go on with an image that has the volume up to that position: no leg is left."""
         return self._call("promote", url=url, position=position)
 
+    def join_copy(self, url: str, position: int) -> dict[str, Any]:
+        """Take an image that has the volume up to that position in as a further leg; it is filled
+        in the background with what was written since."""
+        return self._call("join_copy", url=url, position=position)
+
     def look(self) -> dict[str, Any]:
         """As `show`, after another look at whether the legs still have their names."""
         return self._call("look")

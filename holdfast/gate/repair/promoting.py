@@ -36,7 +36,7 @@ def promote_copy(recovery: Recovery, hand: Hand, url: str, position: int) -> int
                 f"leg {roster.readers[0].number} serves: the volume needs no copy",
                 "Add another leg to it: holdfast leg add.",
             )
-        _check_ring(mirror, position)
+        check_ring(mirror, position)
         entry = _lost(roster)
         leg, found = recovery.open(hand, replace(entry, url=url, container_bytes=0))
         try:
@@ -57,21 +57,20 @@ def promote_copy(recovery: Recovery, hand: Hand, url: str, position: int) -> int
         return leg.number
 
 
-def _check_ring(mirror: Mirror, position: int) -> None:
+def check_ring(mirror: Mirror, position: int) -> None:
     """Raise Unreachable unless the ring has every write from that position on."""
     kept = mirror.log.kept if mirror.log.active else None
     if kept is None:
         raise Unreachable(
-            "the journal failed before the last leg was lost: writes that were answered are in"
-            " nothing that is left",
-            "Bring a leg back.",
+            "the journal has failed: writes that were answered are in the legs alone",
+            "Bring a leg back, or add one.",
         )
     begin, end = kept
     if not begin <= position <= end:
         raise Unreachable(
             f"the journal has the writes from position {begin} to {end}, and the copy those before"
-            f" {position}: what is in between is in nothing that is left",
-            "Bring a leg back.",
+            f" {position}: what is in between is in the legs alone",
+            "Bring a leg back, or bring the copy on: holdfast copy advance.",
         )
 
 

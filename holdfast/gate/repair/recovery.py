@@ -232,11 +232,13 @@ class Recovery:
         blank: bool = False,
         strategy: str = "resync",
         first_region: int | None = 0,
+        lacking: Callable[[], list[int]] | None = None,
     ) -> None:
         """Let a leg take part in writes and copy to it what it lacks.
 
         From `first_region` on; None: only what has a bit, of a leg that is what it was when it
-        failed (`unchanged`), whose own bits count, too. Raises Superseded, StorageFailed when
+        failed (`unchanged`), whose own bits count, too. `lacking`: the regions that it says, when
+        the leg gets every write already. Raises Superseded, StorageFailed when
         nobody agreed that it is one, OSError, GivenUp: it has failed then, and is probed. NoSource
         when no leg is there from which it could be filled.
         """
@@ -257,8 +259,11 @@ class Recovery:
             incident.resolve(f"not joined: {why}")
             raise
         bitmap = self.mirror.intent.bitmap
-        whole = first_region is not None
-        regions = list(range(first_region or 0, bitmap.regions)) if whole else bitmap.dirty()
+        whole = first_region is not None and lacking is None
+        if lacking is not None:
+            regions = lacking()
+        else:
+            regions = list(range(first_region or 0, bitmap.regions)) if whole else bitmap.dirty()
         incident.step("joined", f"{len(regions)} of {bitmap.regions} regions to copy")
         self.start_resync(
             Resync(self.mirror, leg, regions, blank=blank, whole=whole, incident=incident)

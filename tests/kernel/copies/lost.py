@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from tests.semantics.writing import BLOCK_BYTES, prepare, read
 from tests.waiting import wait_until
 
 BLOCKS = 64
+_PACE_SECONDS = 0.005
 
 
 @dataclass
@@ -115,3 +117,11 @@ class SyncedWriter(WritingThread):
     def check(self) -> None:
         """Everything that was acknowledged is there."""
         assert {number: read(self.path, number) for number in range(BLOCKS)} == self.acknowledged
+
+
+class GentleWriter(SyncedWriter):
+    """The same at a pace with which a copy keeps up on a host that has other work."""
+
+    def write_next(self) -> None:
+        super().write_next()
+        time.sleep(_PACE_SECONDS)

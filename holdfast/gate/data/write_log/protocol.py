@@ -6,7 +6,7 @@ exception for it. Its storage may hang: a thread inside it says so (JOURNAL) and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from holdfast.gate.log.ring import Ring
@@ -157,6 +157,11 @@ class WriteLog(Protocol):
         `note` is told each range before it is written. `failed` is told what the leg could not
         take; it raises the error again unless it has dealt with it.
         """
+        ...
+
+    def written_since(self, position: int) -> Iterable[tuple[int, int]]:
+        """Offset and length of every write that was appended from there on. Raises OSError where
+        some of them are not known."""
         ...
 
     def fail(self, reason: str) -> None:

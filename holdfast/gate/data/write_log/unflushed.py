@@ -233,6 +233,12 @@ class Unflushed(LegsAlone):
             hand.leave()
         return replayed
 
+    def written_since(self, position: int) -> Iterator[tuple[int, int]]:
+        """Of each record."""
+        for record in self._records(position):
+            if record.kind in (Kind.DATA, Kind.DISCARD):
+                yield record.offset, record.length
+
     def _records(self, position: int) -> Iterator[Record]:
         """Those in files come first. Raises OSError."""
         if self._files is not None and position < self._ring.files_end:

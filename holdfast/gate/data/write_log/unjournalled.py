@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import errno
+from collections.abc import Callable, Iterable
 
 from holdfast.gate.data.write_log.legs_alone import LegsAlone
 from holdfast.gate.log.ring import Ring
@@ -72,6 +73,9 @@ class Unjournalled(LegsAlone):
         failed: Callable[[Record, OSError], None],
     ) -> int:
         return 0
+
+    def written_since(self, position: int) -> Iterable[tuple[int, int]]:
+        raise OSError(errno.EIO, "nothing is kept of writes")
 
     def fail(self, reason: str) -> None:
         pass

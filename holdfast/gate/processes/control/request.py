@@ -81,6 +81,7 @@ VERBS: Mapping[str, Mapping[str, Callable[[object], bool]]] = {
     "remove_leg": {"leg": _text},
     "replace_leg": {"leg": _text, "url": _text},
     "promote": {"url": _text, "position": _count},
+    "join_copy": {"url": _text, "position": _count},
     "resize": {"size_bytes": _size},
     "fault": {"kind": _text, "leg": _or_nothing(_text), "seconds": _seconds},
     "configure": {

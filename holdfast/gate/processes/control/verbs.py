@@ -14,6 +14,7 @@ from holdfast.gate.processes.control.administrative_hold import AdministrativeHo
 from holdfast.gate.processes.control.view import GateView
 from holdfast.gate.repair.changes import Changes
 from holdfast.gate.repair.history_switching import HistorySwitch
+from holdfast.gate.repair.joining_copy import join_copy
 from holdfast.gate.repair.names import Names
 from holdfast.gate.repair.promoting import promote_copy
 from holdfast.gate.runtime.claims import Hand
@@ -84,6 +85,11 @@ class Verbs:
     def promote(self, hand: Hand, url: str, position: int) -> dict[str, Any]:
         """Go on with a copy that has everything up to that position, when no leg is left."""
         return self._leg(promote_copy(self._changes.recovery, hand, url, position))
+
+    def join_copy(self, hand: Hand, url: str, position: int) -> dict[str, Any]:
+        """Take a copy that has everything up to that position in as a further leg."""
+        at_rest = self._administrative_hold.at_rest
+        return self._leg(join_copy(self._changes.recovery, hand, url, position, at_rest))
 
     def resize(self, hand: Hand, size_bytes: int) -> dict[str, Any]:
         """Grow the volume's legs and the device."""
