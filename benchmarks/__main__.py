@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import disruptions, history, rebind, report, rewind
+from benchmarks import disruptions, filling, history, rebind, report, rewind
 from benchmarks.commands import BenchmarkError
 from benchmarks.comparison import Comparison, compare, say
 from benchmarks.depths import plot, tables
@@ -27,7 +27,7 @@ from holdfast.errors import HoldfastError
 
 PLACES = {"ram": Path("/dev/shm"), "disk": Path("/var/tmp")}
 DEPTHS = {f"depths-{place}": place for place in PLACES}
-BACK_IN_TIME = ("points", "rewind")
+BACK_IN_TIME = ("points", "rewind", "filling")
 PARTS = (
     *PLACES, "pgbench", "front-end", *LATENCIES, "rebind", *DEPTHS, "placement", "history",
     *BACK_IN_TIME, "disruptions",
@@ -200,7 +200,7 @@ def _history(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
 
 
 def _back_in_time(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
-    """Whether it did run. Writes rewind.*"""
+    """Whether all of it did run. Writes rewind.* and filling.*"""
     points: list[rewind.Stalls] = []
     rewinds: list[rewind.Rewinds] = []
     cases = rewind.SHORT_CASES if arguments.quick else rewind.CASES
@@ -209,8 +209,13 @@ def _back_in_time(arguments: argparse.Namespace, facts: dict[str, Any]) -> bool:
             points = rewind.measure_points(arguments.ram, 2 if arguments.quick else 20)
         if "rewind" in arguments.parts:
             rewinds = rewind.measure_rewinds(arguments.disk, arguments.rounds, cases)
+        if "filling" in arguments.parts:
+            data_bytes = rewind.FILE_BYTES * (8 if arguments.quick else 64)
+            filled = filling.measure(arguments.disk, arguments.rounds, data_bytes)
+            print(f"\n{filling.show(filled)}")
+            filling.write(arguments.output, filled, facts)
     except (BenchmarkError, TimeoutError, RuntimeError, OSError) as error:
-        say(f"points and rewind do not run: {error}")
+        say(f"points, rewind and filling do not run: {error}")
         return False
     if points or rewinds:
         print(f"\n{rewind.show(points, rewinds)}")

@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ def _stall(stalls: Stalls, volume: HoldfastVolume, turn: int) -> None:
         "point_ms": ("point", "create", volume.name, f"p{turn}"),
     }
     for name in sorted(commands, reverse=bool(turn % 2)):
-        with _writing(volume) as writer:
+        with writing(volume) as writer:
             writer.progress.begin_window()
             volume.command(*commands[name])
             now = writer.snapshot()
@@ -118,10 +118,14 @@ def _stall(stalls: Stalls, volume: HoldfastVolume, turn: int) -> None:
 
 
 @contextmanager
-def _writing(volume: HoldfastVolume) -> Iterator[RunningApplication]:
-    application = RunningApplication("appender", volume.directory, volume.folder, pause_seconds=0)
+def writing(
+    volume: HoldfastVolume, directory: Path | None = None, before: int = OPERATIONS_BEFORE
+) -> Iterator[RunningApplication]:
+    """An fdatasync writer that has written so often in the volume, or in another directory."""
+    place = directory or volume.directory
+    application = RunningApplication("appender", place, volume.folder, pause_seconds=0)
     with application:
-        least = application.snapshot().acknowledged + OPERATIONS_BEFORE
+        least = application.snapshot().acknowledged + before
         application.wait_for(lambda now: now.acknowledged >= least, TIMEOUT_SECONDS)
         yield application
         application.stop()
@@ -134,8 +138,8 @@ def measure_rewinds(parent: Path, rounds: int, cases: tuple[Case, ...] = CASES) 
         ready = []
         for case in cases:
             say(f"rewind: making {case.name}")
-            volume = stack.enter_context(_volume(parent, 2 * case.data_bytes + _ROOM_BYTES))
-            _fill(volume.directory, case.data_bytes)
+            volume = stack.enter_context(small_volume(parent, case.data_bytes))
+            fill_with_data(volume.directory, case.data_bytes)
             words = ("benchmarks.handles", volume.directory, USERS, DESCRIPTORS)
             users = stack.enter_context(module(*words))
             if users.stdout is None or users.stdout.readline().strip() != "ready":
@@ -155,8 +159,7 @@ def _rewind(
     volume.command("copy", "add", volume.name, f"file:{copy}")
     _make_segments(volume, volume.folder / f"history-{turn}", rewinds.case.segments)
     _ask(users)
-    run("sync", "--file-system", volume.directory)
-    moment = f"position:{_history(volume)['position']}"
+    moment = kept_position(volume)
     _ask(users)
     seconds, first_byte_ms = _clone(volume, moment, volume.folder / "past")
     rewinds.clone_seconds.append(seconds)
@@ -204,6 +207,11 @@ def _volume(parent: Path, size_bytes: int) -> Iterator[HoldfastVolume]:
         remove_folder(folder)
 
 
+def small_volume(parent: Path, data_bytes: int) -> AbstractContextManager[HoldfastVolume]:
+    """One with room for twice so much data."""
+    return _volume(parent, 2 * data_bytes + _ROOM_BYTES)
+
+
 def _next(volume: HoldfastVolume, turn: int) -> Path:
     return volume.folder / f"history-{turn + 1}"
 
@@ -212,12 +220,15 @@ def _keep_history(volume: HoldfastVolume, turn: int) -> None:
     volume.command("history", volume.name, f"--at={volume.folder}/history-{turn}")
 
 
-def _history(volume: HoldfastVolume) -> dict[str, Any]:
-    return dict(json.loads(volume.command("history", volume.name, "--json")))
+def kept_position(volume: HoldfastVolume) -> str:
+    """The present moment, with everything that was written, for --at."""
+    run("sync", "--file-system", volume.directory)
+    found = json.loads(volume.command("history", volume.name, "--json"))
+    return f"position:{found['position']}"
 
 
-def _fill(directory: Path, size_bytes: int) -> None:
-    """Files without a hole."""
+def fill_with_data(directory: Path, size_bytes: int) -> None:
+    """Files without a hole, data-0 and so on."""
     block = os.urandom(1 << 20)
     for number in range(size_bytes // FILE_BYTES):
         with (directory / f"data-{number}").open("wb", buffering=0) as file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from holdfast.containers.back_end import BackEnd, DescriptorBackEnd
 from holdfast.containers.block import BlockContainer
 from holdfast.containers.file import FileContainer
+from holdfast.containers.past import PastContainer, make_past, past_url, remove_past
 from holdfast.containers.protocol import Container, Place, SharedRoom, Traits
 from holdfast.errors import InvalidUrl
 from holdfast.model.container import ContainerUrl
@@ -26,12 +27,20 @@ __all__ = [
     "image_behind",
     "image_url",
     "is_container_url",
+    "is_named_by_people",
+    "make_past",
     "open_container",
     "parse_container_url",
+    "past_url",
     "path_of",
+    "remove_past",
 ]
 
-CONTAINERS: dict[str, type[Container]] = {"file": FileContainer, "block": BlockContainer}
+CONTAINERS: dict[str, type[Container]] = {
+    "file": FileContainer, "block": BlockContainer, "past": PastContainer,
+}  # fmt: skip
+
+_EXAMPLES = [each.example for each in CONTAINERS.values() if each.traits.is_named_by_people]
 
 
 def parse_container_url(text: str) -> ContainerUrl:
@@ -40,7 +49,7 @@ def parse_container_url(text: str) -> ContainerUrl:
     if not separator or kind not in CONTAINERS:
         raise InvalidUrl(
             f"{text!r} names no kind of container that Holdfast knows",
-            f"Write {' or '.join(each.example for each in CONTAINERS.values())}.",
+            f"Write {' or '.join(_EXAMPLES)}.",
         )
     return CONTAINERS[kind].parse(rest)
 
@@ -49,6 +58,11 @@ def open_container(url: str | ContainerUrl) -> Container:
     """The container at this URL. Raises InvalidUrl; does not touch the storage."""
     address = parse_container_url(url) if isinstance(url, str) else url
     return CONTAINERS[address.kind](address)
+
+
+def is_named_by_people(url: str) -> bool:
+    """Whether a container is one that commands take. Raises InvalidUrl."""
+    return open_container(url).traits.is_named_by_people
 
 
 def is_container_url(source: str) -> bool:

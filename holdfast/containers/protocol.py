@@ -23,6 +23,8 @@ class Traits:
     """What `create` made, or `check_free` passed, needs no zeros written to read as zeros."""
     has_holes: bool
     """SEEK_DATA says where nothing was written; a hole can be punched."""
+    is_named_by_people: bool = True
+    """Whether commands take one; else Holdfast makes it by itself, for a time."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from holdfast.containers import DescriptorBackEnd, open_container
+from holdfast.containers import BackEnd, DescriptorBackEnd, open_container
 from holdfast.containers.back_end import disk_back_end, image_back_end
 from holdfast.containers.trust import open_believed
 from holdfast.copies.work import Pace, Tell
@@ -58,7 +58,10 @@ def make_image(url: str, size_bytes: int) -> int:
 
 
 def open_image(copy: VolumeCopy, flags: int = os.O_RDWR) -> DescriptorBackEnd:
-    """The image as it was left, locked. Raises NoSuchContainer, Untrusted, InUse, OSError."""
+    """The image as it was left, locked: who only reads it keeps others from writing to it alone.
+
+    Raises NoSuchContainer, Untrusted, InUse, OSError.
+    """
     path = Path(open_container(copy.url).image_path)
     try:
         descriptor = open_believed(path, flags)
@@ -66,7 +69,8 @@ def open_image(copy: VolumeCopy, flags: int = os.O_RDWR) -> DescriptorBackEnd:
         raise NoSuchContainer(f"{path} is not there", "Mount its disk, or forget it.") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = fcntl.LOCK_SH if flags & os.O_ACCMODE == os.O_RDONLY else fcntl.LOCK_EX
+            fcntl.flock(descriptor, lock | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InUse(f"{path} is in use by another process", "Wait until it ends.") from error
         image = image_back_end(descriptor)
@@ -289,10 +293,11 @@ def read_all(image: DescriptorBackEnd, tell: Tell) -> None:
         pace.done(offset)
 
 
-def settle(target: DescriptorBackEnd) -> None:
+def settle(target: BackEnd) -> None:
     """Make what was written durable, and leave the page cache to others. Raises OSError."""
     target.flush()
-    os.posix_fadvise(target.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    if target.descriptor >= 0:
+        os.posix_fadvise(target.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def failed(error: OSError) -> ContainerFailed | TooSmall:

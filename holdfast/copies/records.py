@@ -43,11 +43,12 @@ Kept = TypeVar(
     | HistoryAnew,
 )
 
-VERSION = 2
-"""The second is written where a copy is to become a leg, or a leg a copy, and for a point of a
-group: the first does not know that, and would remove the image. Without the key `version` it is the
-first."""
-_OF_THE_SECOND = ("becomes_leg", "leaves_for", "group")
+VERSION = 3
+"""Without the key `version` it is the first. One is written in the oldest form that says all of it:
+an older Holdfast would remove what it does not know to be in use."""
+_LATER = (("becomes_leg", "leaves_for", "group"), ("into", "reads_from"))
+"""What the second and the third have beyond the one before: a copy that is to become a leg, a leg
+that is to become a copy, a point of a group; a clone that is being filled."""
 _MOST_BYTES = 64 << 10
 """A path of 4096 bytes, escaped, and names."""
 
@@ -73,11 +74,14 @@ class _Records(Generic[Kept]):
     def save(self, record: Kept) -> None:
         """Durable on return. Raises OSError, Untrusted, InvalidOption for what is too long."""
         own_directory(self._directory)
-        values = asdict(record)
-        new = {name: values.pop(name) for name in _OF_THE_SECOND if name in values}
-        is_of_the_first = not any(new.values())
-        values |= {name: value for name, value in new.items() if value}
-        text = json.dumps(with_version(values, FIRST_VERSION if is_of_the_first else VERSION))
+        values, version = asdict(record), FIRST_VERSION
+        for number, names in enumerate(_LATER, FIRST_VERSION + 1):
+            for name in values.keys() & set(names):
+                if values[name]:
+                    version = number
+                else:
+                    del values[name]
+        text = json.dumps(with_version(values, version))
         if len(text) > _MOST_BYTES:
             raise InvalidOption(f"{self._subject} would be too long", "Use shorter words.")
         replace_durably(self._path(record), text)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from holdfast.containers import DescriptorBackEnd
+from holdfast.containers import BackEnd
 from holdfast.copies.images import SYNC_BYTES, failed, settle
 from holdfast.copies.moments import ends_step, local_time
 from holdfast.copies.work import Pace, Tell
@@ -197,7 +197,7 @@ def end_of(path: Path, volume_id: bytes, base: int, tell: Tell) -> int:
 def replay(
     path: Path,
     volume_id: bytes,
-    image: DescriptorBackEnd,
+    image: BackEnd,
     places: tuple[int, int],
     size_bytes: int,
     tell: Tell,
@@ -266,7 +266,7 @@ def _begin(path: Path, volume_id: bytes) -> int:
     return segments[0].page.base
 
 
-def _apply(image: DescriptorBackEnd, record: Record, size_bytes: int) -> int:
+def _apply(image: BackEnd, record: Record, size_bytes: int) -> int:
     """Carry out one record; how many bytes. Raises OSError."""
     if record.kind not in (Kind.DATA, Kind.DISCARD):
         return 0

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from holdfast.containers import open_container
+from holdfast.containers import image_behind, make_past, open_container
 from holdfast.copies import images, moments, replaying
 from holdfast.copies.work import Tell
 from holdfast.errors import ContainerFailed
@@ -42,12 +42,41 @@ def fill(copy: VolumeCopy, legs: Sequence[tuple[str, str]], tell: Tell) -> None:
 def duplicate(copy: VolumeCopy, half: VolumeCopy, tell: Tell) -> None:
     """Give the image of a clone the bytes of a copy, and its own size."""
     try:
-        with closing(images.open_image(copy)) as source:
+        with closing(images.open_image(copy, os.O_RDONLY)) as source:
             images.duplicate(source, half, tell)
             images.check_as_left(source, copy)
         open_container(half.url).grow(half.size_bytes)
     except OSError as error:
         raise images.failed(error) from error
+
+
+def begin_view(copy: VolumeCopy, half: VolumeCopy) -> int:
+    """Make the past view from which a clone is filled, with nothing but the copy; its inode.
+
+    Durable. Raises Untrusted where the copy is not what was left, HoldsData, ContainerFailed.
+    """
+    needed = container_bytes_needed(half.size_bytes)
+    try:
+        image = images.open_image(copy, os.O_RDONLY)
+        try:
+            return make_past(half.url, needed, image_behind(copy.url), copy.size_bytes)
+        finally:
+            image.close()
+    except OSError as error:
+        raise images.failed(error) from error
+
+
+def bring_view(half: VolumeCopy, path: Path, volume: bytes, target: int, tell: Tell) -> None:
+    """Bring a past view from the position of its copy to a later one, to which there is a way."""
+    try:
+        view = open_container(half.url).open()
+    except OSError as error:
+        raise images.failed(error) from error
+    try:
+        view.take_requests_of(1)  # records lie anywhere in memory
+        replaying.replay(path, volume, view, (half.position, target), half.size_bytes, tell)
+    finally:
+        view.close()  # a gate opens it before this process has ended
 
 
 def position_at(path: Path, volume: bytes, when_ns: int, kept: int, tell: Tell) -> int:
@@ -113,6 +142,6 @@ def take_back(copy: VolumeCopy, tell: Tell) -> int:
 def read_all(copy: VolumeCopy, tell: Tell) -> None:
     """Find out whether all of it can be read."""
     try:
-        images.read_all(images.open_image(copy), tell)
+        images.read_all(images.open_image(copy, os.O_RDONLY), tell)
     except OSError as error:
         raise images.failed(error) from error

@@ -53,6 +53,11 @@ class VolumeCopy:
     leaves_for: str = ""
     """It is no copy yet but a leg of the volume, and becomes one when the copy with that URL, which
     `becomes_leg`, is a leg in sync: whoever did that died, where nobody is at work."""
+    into: str = ""
+    """URL of the container that a clone is being filled into; until that has everything, the clone
+    reads from `url`, a past view, and from a copy. Empty: it is made before it is mounted."""
+    reads_from: str = ""
+    """Id of that copy, which must stay as it is."""
 
     def __post_init__(self) -> None:
         """Raise ValueError for numbers that no copy has."""
@@ -78,6 +83,8 @@ class VolumeCopy:
             return "a leg that is to become a copy"
         if self.clone == VIEW:
             return "the image that files were looked for in"
+        if self.into:
+            return f"what the clone {self.clone} reads from"
         return f"the unfinished clone {self.clone}" if self.clone else "an unfinished copy"
 
     def out_of_reach(self, stretches: Sequence[HistoryStretch]) -> str:
@@ -102,7 +109,7 @@ class CopyReport:
     state: str
     """usable · incomplete · gone (the image is not there) · changed (somebody else wrote to it) ·
     unreachable (the history does not lead on from it) · unknown (its history cannot be looked
-    at)."""
+    at) · filling (a clone reads from it until its own container has everything)."""
     reason: str = ""
     following: FollowingReport | None = None
     """None: it is not brought on by itself."""
@@ -166,6 +173,9 @@ class ClonePlan:
     url: str
     """Of its image."""
     mount_path: str
+    into: str = ""
+    """URL of the container that it is filled into while it is in use; its image is a past view
+    then."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""

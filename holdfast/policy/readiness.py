@@ -29,7 +29,7 @@ def unready_copies(
     of_the_name = [each for each in copies if each.volume == name]
     mine = [each for each in of_the_name if each.volume_id == report.id]
     for each in of_the_name:  # a restore may have given it another gate before it died
-        if not each.is_complete and not at_work:
+        if not each.is_complete and not each.into and not at_work:
             words = f"{each.half} was left, whose command died: {each.url}"
             yield Evidence(name, f"copy {each.id}", words, "holdfast recover", source=SOURCE)
     complete = [each for each in mine if each.is_complete]

@@ -43,6 +43,7 @@ from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import Volume, VolumeReport, check_name
 from holdfast.mountpoints.mounting import mount_at_path
 from holdfast.service.copies import Copies, check_place, kept_end
+from holdfast.service.filled_clones import FilledClones
 from holdfast.service.host import Host
 from holdfast.service.past_view import View, options_of_image
 from holdfast.service.points import Points
@@ -99,10 +100,11 @@ class AskedMoment(NamedTuple):
 class Clones:
     """Volumes as they were, made on this host."""
 
-    def __init__(self, host: Host, copies: Copies, points: Points) -> None:
+    def __init__(self, host: Host, copies: Copies, points: Points, filled: FilledClones) -> None:
         self._host = host
         self._copies = copies
         self._points = points
+        self._filled = filled
 
     def plan(
         self,
@@ -112,11 +114,14 @@ class Clones:
         mount_path: str,
         image: str = "",
         reporter: Reporter = SILENT,
+        into: str = "",
     ) -> ClonePlan:
         """What `make` would do, after all its checks. Changes nothing; reads the history.
 
         `when`: a moment as people type it, or `position:NUMBER`. `image`: URL of the clone's own;
-        empty: beside the copy. Raises NoHistory, Unreachable, AlreadyExists, CannotAdopt.
+        empty: beside the copy. `into`: of the container that it is filled into while it is in use;
+        its image has only what differs from the copy then. Raises NoHistory, Unreachable,
+        AlreadyExists, CannotAdopt.
         """
         need_root()
         volume = self._host.volume(name)
@@ -128,8 +133,9 @@ class Clones:
         draft = replace(volume, name=new, mount=wanted)
         place = check_mount_place(self._host.settings, draft, others)
         copy, target, newest = self.way(name, when, reporter)
-        address = self._checked(name, image or _beside(copy, new))
-        return ClonePlan(copy, target, newest, target - copy.position, address, place.path)
+        address = self._checked(name, image or _beside(copy, new, ".past" if into else ".img"))
+        plan = ClonePlan(copy, target, newest, target - copy.position, address, place.path, into)
+        return self._filled.check(plan, volume, new) if into else plan
 
     def make(
         self,
@@ -139,17 +145,21 @@ class Clones:
         mount_path: str,
         image: str = "",
         reporter: Reporter = SILENT,
+        into: str = "",
     ) -> VolumeReport:
-        """A volume as another one was at a moment, mounted: an adopted volume of its own.
+        """A volume as another one was at a moment, mounted: an adopted volume of its own; with
+        `into` a gated one, which is being filled.
 
         Durable. Killed anywhere, `recover` or the next clone of that volume removes what is left.
         Raises what `plan` does, TooSmall.
         """
         with self._copies.turn(name):
             self._copies.clean(name)
-            plan = self.plan(name, new, when, mount_path, image, reporter)
+            plan = self.plan(name, new, when, mount_path, image, reporter, into)
             with self._host.turn(new, f"clone {name} at position {plan.position} as {new}"):
-                self._make(plan, self._host.volume(name), new, reporter)
+                make = self._filled.make if into else self._make
+                made_directory = _to_be_made(plan.mount_path)
+                make(plan, self._host.volume(name), new, made_directory, reporter)
         return self._host.show(new)
 
     @contextmanager
@@ -176,7 +186,7 @@ class Clones:
             volume = self._host.volume(name)
             check(volume)
             copy, target, newest = self.way(name, when, reporter)
-            url = image or _beside(copy, f"{VIEW_NAME}{uuid.uuid4().hex}")
+            url = image or _beside(copy, f"{VIEW_NAME}{uuid.uuid4().hex}", ".img")
             if image:
                 url = self._checked(name, image)
             plan = ClonePlan(copy, target, newest, target - copy.position, url, "")
@@ -315,8 +325,10 @@ class Clones:
         carried_out(apply, reporter, half.url)
         return half
 
-    def _make(self, plan: ClonePlan, volume: Volume, new: str, reporter: Reporter) -> None:
-        half = _half(plan, volume, new, _to_be_made(plan.mount_path))
+    def _make(
+        self, plan: ClonePlan, volume: Volume, new: str, made_directory: str, reporter: Reporter
+    ) -> None:
+        half = _half(plan, volume, new, made_directory)
         self._copies.records.save(half)
         try:
             self._fill(half, plan, reporter)
@@ -354,8 +366,8 @@ def _to_be_made(path: str) -> str:
     return "" if is_there else path
 
 
-def _beside(copy: VolumeCopy, new: str) -> str:
-    return image_url(Path(image_behind(copy.url)).parent / f"{new}.img")
+def _beside(copy: VolumeCopy, new: str, ending: str) -> str:
+    return image_url(Path(image_behind(copy.url)).parent / f"{new}{ending}")
 
 
 def _half(plan: ClonePlan, volume: Volume, clone: str, made_directory: str) -> VolumeCopy:

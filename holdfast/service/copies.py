@@ -43,7 +43,7 @@ from holdfast.model.recovery import BeingDone, Left
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState
 from holdfast.service import needed_history
-from holdfast.service.copy_states import states_of
+from holdfast.service.copy_states import is_there, states_of
 from holdfast.service.histories import Histories, place_of
 from holdfast.service.host import Host
 from holdfast.service.resynchronisation import wait_until_none_resyncs
@@ -103,7 +103,7 @@ class Copies:
             for each in self.records.of(name)
             if (each.is_complete or (or_becoming_legs and each.becomes_leg))
             and each.volume_id == volume_id
-            and _is_there(each)
+            and is_there(each)
         ]
         return sorted(found, key=lambda each: each.position)
 
@@ -172,6 +172,7 @@ class Copies:
         """
         with self.turn(name):
             copy = self.complete(name, which)
+            self._histories.filled_clones.check_not_read(copy)
             gate, configuration, place = self.kept(name)
             in_expendable_child(partial(images.check_image, copy), doing=copy.url)
             size_bytes = max(copy.size_bytes, configuration.size_bytes)
@@ -182,11 +183,12 @@ class Copies:
         Durable, idempotent."""
         with self.turn(name):
             copy = self.find(name, which)
+            self._histories.filled_clones.check_not_read(copy)
             settled = copy.leaves_for and self._histories.switches.settle(copy)
             if settled or (copy.becomes_leg and self._histories.promotions.is_leg(copy)):
                 copy = self.find(name, which)  # which says so
             FollowingRecords(self._host.settings).forget(copy.id)
-            removed = not keep_image and self._remove_image(copy)
+            removed = not keep_image and _remove_image(copy)
             self.records.remove(copy)
         return removed
 
@@ -278,6 +280,7 @@ class Copies:
     ) -> VolumeCopy:
         """From its position to a later one, and to a size; both records are durable before what
         they say is. `on_its_way`: the later one is not the present. The caller has the turn."""
+        self._histories.filled_clones.check_not_read(copy)
         target, size_bytes = places
         path, volume = Path(place.directory), volume_in_history(copy.volume_id)
         reporter.say("look at the history")
@@ -315,10 +318,13 @@ class Copies:
         left: it keeps nobody from the other copies."""
         said = []
         for copy in self.records.of(name):
-            if copy.is_complete or copy not in self.records.of(name):  # settled with another
+            if copy not in self.records.of(name):  # settled with another
                 continue
             try:
-                said.append(self._forget(copy))
+                if copy.into:
+                    said += self._histories.filled_clones.settled(copy)
+                elif not copy.is_complete:
+                    said.append(self._forget(copy))
             except HoldfastError as error:
                 said.append(Left(f"{copy.half} of {name} was left ({copy.url}): {error}"))
         return said
@@ -331,7 +337,7 @@ class Copies:
             return f"the clone {copy.clone} of {copy.volume} was finished"
         if copy.clone:
             in_expendable_child(partial(images.dismount, copy), doing=copy.url)
-        self._remove_image(copy)
+        _remove_image(copy)
         self.records.remove(copy)
         return f"{copy.half} of {copy.volume} was removed: {copy.url}"
 
@@ -340,9 +346,6 @@ class Copies:
         volumes = self._host.catalog.volumes()
         adopted = [each.adoption for each in volumes if each.name == copy.clone]
         return any(each is not None and each.source == copy.url for each in adopted)
-
-    def _remove_image(self, copy: VolumeCopy) -> bool:
-        return in_expendable_child(partial(images.remove_image, copy), doing=copy.url)
 
 
 def kept_end(gate: GateClient, end: int | None = None) -> int:
@@ -367,12 +370,8 @@ def _in_sync(shown: dict[str, Any]) -> dict[str, str]:
     return {each["id"]: each["url"] for each in legs if each["state"] == LegState.IN_SYNC}
 
 
-def _is_there(copy: VolumeCopy) -> bool:
-    """What does not answer is not."""
-    try:
-        return not in_expendable_child(partial(images.fault_of, copy), doing=copy.url)
-    except (HoldfastError, OSError):
-        return False
+def _remove_image(copy: VolumeCopy) -> bool:
+    return in_expendable_child(partial(images.remove_image, copy), doing=copy.url)
 
 
 # In expendable children: these touch storage.

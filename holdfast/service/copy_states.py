@@ -33,6 +33,9 @@ def _history(
 
 
 def _state(copy: VolumeCopy, history: HistoryReport | str, volume_id: str) -> tuple[str, str]:
+    if copy.into:
+        reason = f"{copy.half}, until {copy.into} has everything: holdfast volume show {copy.clone}"
+        return "filling", reason
     if not copy.is_complete:
         return "incomplete", f"{copy.half}: its command is at work, or holdfast recover removes it"
     try:
@@ -53,3 +56,11 @@ def _state(copy: VolumeCopy, history: HistoryReport | str, volume_id: str) -> tu
         return "unreachable", reason
     is_last = history.stretches[-1].position <= copy.position
     return "usable", "" if is_last else "up to the gap after it"
+
+
+def is_there(copy: VolumeCopy) -> bool:
+    """Whether its image is as it was left. What does not answer is not."""
+    try:
+        return not in_expendable_child(partial(images.fault_of, copy), doing=copy.url)
+    except (HoldfastError, OSError):
+        return False

@@ -57,6 +57,7 @@ from holdfast.system.children.expendable import in_expendable_child
 if TYPE_CHECKING:
     from holdfast.service.clones import Clones
     from holdfast.service.copies import Copies
+    from holdfast.service.filled_clones import FilledClones
     from holdfast.service.following import CopiesThatFollow
     from holdfast.service.history_anew import HistoriesAnew
     from holdfast.service.past_files import PastFiles
@@ -106,7 +107,7 @@ class Histories:
         """Copies that take the place of lost legs."""
         from holdfast.service.promotions import Promotions
 
-        return Promotions(self._host, self.copies)
+        return Promotions(self._host, self.copies, self.filled_clones)
 
     @cached_property
     def anew(self) -> HistoriesAnew:
@@ -164,7 +165,14 @@ class Histories:
         """Volumes as they were at a moment, made from copies."""
         from holdfast.service.clones import Clones
 
-        return Clones(self._host, self.copies, self.points)
+        return Clones(self._host, self.copies, self.points, self.filled_clones)
+
+    @cached_property
+    def filled_clones(self) -> FilledClones:
+        """Those that are in use while they are filled."""
+        from holdfast.service.filled_clones import FilledClones
+
+        return FilledClones(self._host, self.copies)
 
     @cached_property
     def files(self) -> PastFiles:
@@ -185,8 +193,7 @@ class Histories:
         return Vanishings(self._host, self.copies, self.points, self.clones)
 
     def show(self, name: str, *, verify: bool = False) -> HistoryReport:
-        """What can be reached. `verify` reads everything, and finds what is damaged. Raises
-        NoSuchVolume, HasNoGate; what cannot be looked at is in the report."""
+        """What can be reached, or not looked at; `verify` reads everything. Raises HasNoGate."""
         need_root()
         configuration = self.configuration(name)
         place = place_of(configuration)

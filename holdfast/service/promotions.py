@@ -32,6 +32,7 @@ from holdfast.model.receipt import Receipt, ReceiptStep
 from holdfast.model.reporter import SILENT, Reporter
 from holdfast.model.volume import LegState
 from holdfast.service.copies import Copies
+from holdfast.service.filled_clones import FilledClones
 from holdfast.service.host import Host
 from holdfast.service.legs import as_reported
 from holdfast.service.rights import need_root
@@ -49,9 +50,10 @@ _POLL_SECONDS = 0.02
 class Promotions:
     """Copies that become legs, on this host."""
 
-    def __init__(self, host: Host, copies: Copies) -> None:
+    def __init__(self, host: Host, copies: Copies, filled: FilledClones) -> None:
         self._host = host
         self.copies = copies
+        self._filled_clones = filled
 
     @contextmanager
     def turn(self, name: str, doing: str) -> Iterator[None]:
@@ -283,7 +285,9 @@ class Promotions:
         configuration: GateConfiguration,
         reporter: Reporter,
     ) -> VolumeCopy:
-        """Noted before it is changed; all of it is durable on return."""
+        """Noted before it is changed; all of it is durable on return. Raises InUse while a clone
+        reads from it."""
+        self._filled_clones.check_not_read(copy)
         size_bytes = max(copy.size_bytes, configuration.size_bytes)
         good_from = max(copy.good_from or 0, target)
         on_its_way = replace(copy, becomes_leg=True, good_from=good_from, written_ns=0)

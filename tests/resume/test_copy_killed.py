@@ -12,10 +12,12 @@ import holdfast.service.clones
 import holdfast.service.copies
 import holdfast.service.drilled_contents
 import holdfast.service.drills
+import holdfast.service.filled_clones
 import holdfast.service.following
 import holdfast.service.past_view
 import holdfast.service.points
 import holdfast.service.restorations
+from holdfast.catalog import Catalog
 from holdfast.config import Settings
 from holdfast.copies.records import (
     CopyRecords,
@@ -49,6 +51,11 @@ _PLACES = (
     (holdfast.service.clones, "carried_out"),
     (holdfast.service.clones, "in_expendable_child"),
     (holdfast.service.clones, "adopt_volume"),
+    (holdfast.service.filled_clones, "in_expendable_child"),
+    (holdfast.service.filled_clones, "carried_out"),
+    (holdfast.service.filled_clones, "attach_volume"),
+    (holdfast.service.filled_clones.FilledClones, "_begin_to_fill"),
+    (Catalog, "add"),
     (holdfast.service.drills, "in_expendable_child"),
     (holdfast.service.drilled_contents, "carried_out"),
     (holdfast.service.drilled_contents, "in_expendable_child"),
@@ -246,6 +253,50 @@ def test_while_it_is_cloned(
             forgotten(holdfast, "old", ram_directory)
     with Holdfast(settings) as holdfast:
         forgotten(holdfast, "old", ram_directory)
+        assert holdfast.histories.copies.remove("shop", url)
+
+
+def test_while_a_clone_is_begun_that_is_filled(
+    settings: Settings,  # noqa: F811
+    kept: Path,
+    ram_directory: Path,
+) -> None:
+    """It is whole, or nothing of it is left; and it is filled, whoever was killed."""
+    url, into = f"file:{ram_directory}/copy.img", f"file:{ram_directory}/old.img"
+    path = ram_directory / "old"
+    with Holdfast(settings) as holdfast:
+        holdfast.histories.copies.add("shop", url)
+    write(kept, 5)
+
+    def clone(holdfast: Holdfast) -> object:
+        return holdfast.histories.clones.make("shop", "old", "now", str(path), into=into)
+
+    def whole(holdfast: Holdfast) -> None:
+        copies = holdfast.histories.copies
+        holdfast.histories.filled_clones.wait("shop", "old")
+        assert (path / "file-5").read_bytes() == (kept / "file-5").read_bytes()
+        assert [each.state for each in copies.show("shop")] == ["usable"]
+        holdfast.delete_volume("old")
+        path.rmdir()
+        assert _names(ram_directory) == {"copy.img"}
+
+    for number, _ in enumerate(_killed_at_each(settings, clone)):
+        with Holdfast(settings) as holdfast:
+            if number % 2:
+                holdfast.recover()
+            there = [each for each in holdfast.catalog.volumes() if each.name == "old"]
+            if not there:
+                if number % 2:
+                    assert _names(ram_directory) == {"copy.img"}
+                clone(holdfast)
+            else:
+                holdfast.attach_volume("old")
+                holdfast.recover()
+                if not holdfast.catalog.volumes()[1:]:
+                    clone(holdfast)
+            whole(holdfast)
+    with Holdfast(settings) as holdfast:
+        whole(holdfast)
         assert holdfast.histories.copies.remove("shop", url)
 
 

@@ -11,6 +11,7 @@ from holdfast.cli.options import AsJson, DryRun, VolumeName
 from holdfast.cli.output import note, print_facts, print_json, stepped_progress
 from holdfast.cli.past_moment import settled
 from holdfast.cli.session import session
+from holdfast.errors import InvalidOption
 from holdfast.model.size import format_size
 from holdfast.model.volume import check_name
 
@@ -33,25 +34,44 @@ def clone(
     image: Annotated[
         str, typer.Option("--image", metavar="URL", help="Its image; beside the copy without it.")
     ] = "",
+    into: Annotated[
+        str,
+        typer.Option(
+            "--into",
+            metavar="URL",
+            help="In use at once: a gated volume, filled into that container meanwhile.",
+        ),
+    ] = "",
+    wait: Annotated[
+        bool, typer.Option("--wait", help="With --into: until that container has everything.")
+    ] = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Mount a volume as it was at a moment, from a copy and its history.
 
-    The volume itself is not touched. What is made is a volume of its own (adopted), writable.
+    The volume itself is not touched. What is made is a volume of its own, writable: adopted, or
+    with --into gated, which reads from the copy until its container has everything.
     """
+    if wait and not into:
+        raise InvalidOption("--wait waits for what --into fills", "Add --into URL.")
     with session() as holdfast:
         clones = holdfast.histories.clones
         at = settled(holdfast, name, at)
         if not dry_run:
             with stepped_progress(f"cloning {name}") as reporter:
-                report = clones.make(name, new, at, mount, image, reporter)
+                report = clones.make(name, new, at, mount, image, reporter, into)
+            if wait:
+                with stepped_progress(f"filling {new}") as reporter:
+                    report = holdfast.histories.filled_clones.wait(name, new, reporter.percent)
             if as_json:
                 print_json(report)
             note(f"{name} as it was is mounted at {report.mount}, as {new}")
+            if into and not wait:
+                note(f"{into} is being filled: holdfast volume show {new}")
             return
         with stepped_progress(f"looking for {at}") as reporter:
-            plan = clones.plan(name, new, at, mount, image, reporter)
+            plan = clones.plan(name, new, at, mount, image, reporter, into)
     if as_json:
         print_json(plan.as_json())
         return
@@ -65,6 +85,7 @@ def clone(
             ("from the copy", plan.copy.url),
             ("and history", format_size(plan.history_bytes)),
             ("image", plan.url),
+            *([("filled into", plan.into)] if plan.into else []),
             ("mounted at", plan.mount_path),
         ]
     )

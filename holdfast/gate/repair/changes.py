@@ -220,6 +220,9 @@ class Changes:
         hand.enter(entry.number)
         try:
             leg.erase()
+            container = open_container(leg.url)
+            if not container.traits.is_named_by_people:  # it was made for a time, which is over
+                container.remove()
         finally:
             self.roster.retired.add(leg)
             self.mirror.wake()

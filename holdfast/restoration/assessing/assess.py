@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from holdfast.config import Settings
+from holdfast.containers import is_named_by_people
 from holdfast.errors import Blocked
 from holdfast.late_dataclass import dataclass
 from holdfast.model.finding import Finding
@@ -77,7 +78,8 @@ def assess(
     legs = report.legs if report is not None else ()
     in_sync = sum(leg.state is LegState.IN_SYNC for leg in legs)
     if report is not None:
-        request = replace(request, legs_in_sync=in_sync)
+        is_filled = any(not is_named_by_people(leg.url) for leg in legs)
+        request = replace(request, legs_in_sync=in_sync, is_filled=is_filled)
     facts = find_facts(settings, request, others)
     situation = Situation(
         volume=volume.name,

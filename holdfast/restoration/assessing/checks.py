@@ -30,7 +30,7 @@ from holdfast.mountpoints.overlays import about_nameless_layers
 from holdfast.restoration.assessing.databases import databases_among
 from holdfast.restoration.assessing.facts import ANSWER_SECONDS, Facts
 from holdfast.restoration.assessing.history import about_history
-from holdfast.restoration.assessing.images import about_nameless, about_opening_again
+from holdfast.restoration.assessing.images import about_filling, about_nameless, about_opening_again
 from holdfast.restoration.assessing.inode_numbers import about_inode_numbers
 from holdfast.restoration.assessing.not_kept import about_the_files, about_the_replaced
 from holdfast.restoration.assessing.offers import about_offers
@@ -77,7 +77,7 @@ def _mounts(settings: Settings, facts: Facts) -> Sequence[Finding]:
 
 
 def _images(settings: Settings, facts: Facts) -> Sequence[Finding]:
-    return (*about_nameless(facts), *about_opening_again(facts))
+    return (*about_filling(facts), *about_nameless(facts), *about_opening_again(facts))
 
 
 def _freeze(settings: Settings, facts: Facts) -> Sequence[Finding]:

@@ -60,6 +60,8 @@ class CheckedRequest:
     """Its spares; none: those that it has."""
     legs_in_sync: int | None = None
     """How many of a gated volume's legs are; None: all."""
+    is_filled: bool = False
+    """It is a clone that is in use while it is filled, and reads from a copy."""
     filesystem: str = ""
     """Its type; empty: as now."""
     size_bytes: int = 0

@@ -44,6 +44,19 @@ def about_nameless(facts: Facts) -> Sequence[Finding]:
     ]  # fmt: skip
 
 
+def about_filling(facts: Facts) -> Sequence[Finding]:
+    """Refuse to dismount a clone that is filled: its gate would go, and what it reads from stay."""
+    if not (facts.copies_files and facts.request.is_filled):
+        return ()
+    name = facts.request.volume.name
+    return [
+        Finding(
+            "clone", Verdict.BLOCKS, f"{name} is a clone that is being filled", "",
+            f"Wait until it is: holdfast volume show {name} says how far that is.",
+        )
+    ]  # fmt: skip
+
+
 def about_opening_again(facts: Facts) -> Sequence[Finding]:
     """Refuse what would let go of an image that cannot be opened for writing again: neither the
     way on nor the way back would mount it. Of several legs, one of which is in sync and opens,

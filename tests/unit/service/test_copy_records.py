@@ -1,4 +1,5 @@
-"""Records of copies: one that is to become a leg is refused by programs that would remove it."""
+"""Records of copies: what is to become a leg, or is one of a clone, is refused by programs that
+would remove it."""
 
 from __future__ import annotations
 
@@ -21,6 +22,11 @@ def test_the_form_is_the_first_unless_it_becomes_a_leg(tmp_path: Path) -> None:
     becoming = replace(COPY, becomes_leg=True)
     records.save(becoming)
     assert json.loads(path.read_text())["version"] == 2
+    assert "into" not in json.loads(path.read_text())
     assert records.all() == [becoming] and not becoming.is_complete
+    filled = replace(COPY, good_from=None, clone="old", into="file:/old.img", reads_from="d" * 32)
+    records.save(filled)
+    assert json.loads(path.read_text())["version"] == 3
+    assert records.all() == [filled]
     records.save(COPY)
     assert records.all() == [COPY]
