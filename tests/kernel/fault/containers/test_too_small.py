@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,12 +34,17 @@ def test_a_new_leg(settings: Settings, ram_directory: Path, verb: str) -> None:
             else:
                 bench.gate.add_leg(small.url, spare=verb == "spare")
         after = bench.gate.show()
-        assert after["legs"] == before["legs"]
+        assert _but_times(after["legs"]) == _but_times(before["legs"])
         assert after["spares"] == []
         assert after["epoch"] == before["epoch"]
         assert image.read_bytes().count(0) == image.stat().st_size
         activity.goes_on()
         bench.check(1)
+
+
+def _but_times(legs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What is told of them but how long requests took: somebody makes some all the time."""
+    return [{key: value for key, value in each.items() if key != "times"} for each in legs]
 
 
 def test_two_legs_at_attach(settings: Settings, ram_directory: Path) -> None:
