@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from holdfast.config import Settings
 from holdfast.errors import NoSource, TooSmall
 from holdfast.gate.members.superblock import container_bytes_needed
+from tests.but_times import but_times
 from tests.faults import LoopLeg
 from tests.kernel.fault.bench import Bench, plain_legs
 from tests.kernel.fault.cells import FLUSHING
@@ -34,17 +34,12 @@ def test_a_new_leg(settings: Settings, ram_directory: Path, verb: str) -> None:
             else:
                 bench.gate.add_leg(small.url, spare=verb == "spare")
         after = bench.gate.show()
-        assert _but_times(after["legs"]) == _but_times(before["legs"])
+        assert but_times(after["legs"]) == but_times(before["legs"])
         assert after["spares"] == []
         assert after["epoch"] == before["epoch"]
         assert image.read_bytes().count(0) == image.stat().st_size
         activity.goes_on()
         bench.check(1)
-
-
-def _but_times(legs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What is told of them but how long requests took: somebody makes some all the time."""
-    return [{key: value for key, value in each.items() if key != "times"} for each in legs]
 
 
 def test_two_legs_at_attach(settings: Settings, ram_directory: Path) -> None:
