@@ -6,18 +6,14 @@ file that cannot be read, or is lost, means that it is learned anew. Never waits
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 from holdfast.late_dataclass import dataclass
-from holdfast.model.bounded import FIRST_VERSION, read_object, typed, with_version, without_version
 from holdfast.model.evidence import Evidence
 from holdfast.model.leg_times import grown, share_within
 from holdfast.model.receipt import Receipt
@@ -33,8 +29,7 @@ from holdfast.policy.trends import (
     failing_in_words,
     in_words,
 )
-from holdfast.system.files.durable import replace_durably
-from holdfast.system.files.trusted import open_file, own_directory
+from holdfast.system.files.own_document import read_document, write_document
 
 _log = logging.getLogger(__name__)
 
@@ -157,13 +152,8 @@ class Trends:
 
     def _read(self) -> dict[tuple[str, str], LegTrend]:
         try:
-            descriptor = open_file(self._path, os.O_RDONLY)
-            with open(descriptor, "rb") as file:
-                text = file.read(_MOST_BYTES + 1)
-            values, _ = without_version(
-                read_object(text, _MOST_BYTES), "what is known of legs' times", FIRST_VERSION
-            )
-            known = typed(_KnownTrends, values)
+            what = "what is known of legs' times"
+            known = read_document(self._path, _KnownTrends, _MOST_BYTES, what)
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
@@ -174,8 +164,7 @@ class Trends:
     def _write(self) -> None:
         """Durable; where that fails, it is learned anew by the next daemon. Raises OSError."""
         known = _KnownTrends(tuple(_LegCourse(*key, each) for key, each in self._courses.items()))
-        own_directory(self._path.parent)
-        replace_durably(self._path, json.dumps(with_version(asdict(known), FIRST_VERSION)))
+        write_document(self._path, known)
 
 
 def about(leg: LegReport) -> str:

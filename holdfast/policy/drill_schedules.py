@@ -5,16 +5,11 @@ Owns its file in the state directory. Deciding is pure. Must never begin anythin
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import asdict
 from pathlib import Path
 
 from holdfast.errors import InvalidOption
 from holdfast.late_dataclass import dataclass
-from holdfast.model.bounded import FIRST_VERSION, read_object, typed, with_version, without_version
-from holdfast.system.files.durable import replace_durably
-from holdfast.system.files.trusted import open_file, own_directory
+from holdfast.system.files.own_document import read_document, write_document
 
 SHORTEST_SECONDS = 3600.0
 """A drill reads all there is: more often it is a load, and says nothing new."""
@@ -72,25 +67,19 @@ def due_at(schedule: DrillSchedule, last: float | None, now: float) -> float:
 
 def read_schedules(state_directory: Path) -> tuple[DrillSchedule, ...]:
     """By volume. Raises OSError, ValueError, Untrusted."""
+    path = _path(state_directory)
     try:
-        descriptor = open_file(_path(state_directory), os.O_RDONLY)
+        known = read_document(path, _Schedules, _MOST_BYTES, "what is known of schedules")
     except FileNotFoundError:
         return ()
-    with open(descriptor, "rb") as file:
-        text = file.read(_MOST_BYTES + 1)
-    values, _ = without_version(
-        read_object(text, _MOST_BYTES), "what is known of schedules", FIRST_VERSION
-    )
-    return typed(_Schedules, values).schedules
+    return known.schedules
 
 
 def set_schedule(state_directory: Path, volume: str, schedule: DrillSchedule | None) -> None:
     """Durable on return; None: no more. Raises OSError, ValueError, Untrusted."""
     others = [each for each in read_schedules(state_directory) if each.volume != volume]
     kept = sorted([*others, *([schedule] if schedule else [])], key=lambda each: each.volume)
-    own_directory(_path(state_directory).parent)
-    text = json.dumps(with_version(asdict(_Schedules(tuple(kept))), FIRST_VERSION))
-    replace_durably(_path(state_directory), text)
+    write_document(_path(state_directory), _Schedules(tuple(kept)))
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,14 @@ Owns its file. Invariant: it says of itself that it is made up, and is over by i
 
 from __future__ import annotations
 
-import json
-import os
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from holdfast.late_dataclass import dataclass
-from holdfast.model.bounded import FIRST_VERSION, read_object, typed, with_version, without_version
 from holdfast.model.evidence import Evidence
 from holdfast.policy.memory import folder_of
-from holdfast.system.files.durable import replace_durably, sync_directory
-from holdfast.system.files.trusted import open_file, own_directory
+from holdfast.system.files.durable import sync_directory
+from holdfast.system.files.own_document import read_document, write_document
 
 SOURCE = "drill"
 """Of evidence; `status` does not show it."""
@@ -49,8 +45,7 @@ class MadeUp:
 
 def make_up(state_directory: Path, drill: MadeUp) -> None:
     """From the daemon's next look on it is there; durable. Raises OSError, Untrusted."""
-    own_directory(folder_of(state_directory))
-    replace_durably(_path(state_directory), json.dumps(with_version(asdict(drill), FIRST_VERSION)))
+    write_document(_path(state_directory), drill)
 
 
 def end_made_up(state_directory: Path) -> None:
@@ -63,11 +58,7 @@ def end_made_up(state_directory: Path) -> None:
 def made_up(state_directory: Path, now: float) -> tuple[Evidence, ...]:
     """What there is of it now; nothing where it cannot be read."""
     try:
-        descriptor = open_file(_path(state_directory), os.O_RDONLY)
-        with open(descriptor, "rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-        values, _ = without_version(read_object(text, _MOST_BYTES), "a drill", FIRST_VERSION)
-        drill = typed(MadeUp, values)
+        drill = read_document(_path(state_directory), MadeUp, _MOST_BYTES, "a drill")
     except (OSError, ValueError):
         return ()
     if not 0 <= now - drill.began < LONGEST_SECONDS:

@@ -7,19 +7,18 @@ the worst case twice, with the same id.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from holdfast.late_dataclass import dataclass
-from holdfast.model.bounded import FIRST_VERSION, read_object, typed, with_version, without_version
 from holdfast.model.evidence import Evidence
 from holdfast.policy.alerting import KnownTrouble
 from holdfast.policy.message import Message
-from holdfast.system.files.durable import replace_durably
-from holdfast.system.files.trusted import open_file, own_directory
+from holdfast.system.files.own_document import read_document, write_document
+
+_Kind = TypeVar("_Kind")
 
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 10.0, 900.0
 """Between attempts: doubled each time, up to a quarter of an hour."""
@@ -90,43 +89,29 @@ def folder_of(state_directory: Path) -> Path:
 
 def read_destinations(state_directory: Path) -> tuple[str, ...]:
     """URLs, in the order in which they were added. Raises OSError, ValueError, Untrusted."""
-    text = _read(folder_of(state_directory) / "destinations.json")
-    return () if text is None else typed(_Destinations, _values(text)).urls
+    try:
+        return _read(folder_of(state_directory) / "destinations.json", _Destinations).urls
+    except FileNotFoundError:
+        return ()
 
 
 def write_destinations(state_directory: Path, urls: tuple[str, ...]) -> None:
     """Durable on return; nobody but root can read it. Raises OSError, Untrusted."""
-    _write(folder_of(state_directory) / "destinations.json", _Destinations(urls))
+    write_document(folder_of(state_directory) / "destinations.json", _Destinations(urls))
 
 
 def read_post(state_directory: Path) -> Post:
     """What is known and on its way. Raises OSError, ValueError, Untrusted."""
-    text = _read(folder_of(state_directory) / "post.json")
-    return Post() if text is None else typed(Post, _values(text))
+    try:
+        return _read(folder_of(state_directory) / "post.json", Post)
+    except FileNotFoundError:
+        return Post()
 
 
 def write_post(state_directory: Path, post: Post) -> None:
     """Durable on return. Raises OSError, Untrusted."""
-    _write(folder_of(state_directory) / "post.json", post)
+    write_document(folder_of(state_directory) / "post.json", post)
 
 
-def _values(text: bytes) -> object:
-    values, _ = without_version(
-        read_object(text, _MOST_BYTES), "what is known of alerts", FIRST_VERSION
-    )
-    return values
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        descriptor = open_file(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    with open(descriptor, "rb") as file:
-        return file.read(_MOST_BYTES + 1)
-
-
-def _write(path: Path, values: Post | _Destinations) -> None:
-    own_directory(path.parent)
-    text = json.dumps(with_version(asdict(values), FIRST_VERSION))
-    replace_durably(path, text)
+def _read(path: Path, kind: type[_Kind]) -> _Kind:
+    return read_document(path, kind, _MOST_BYTES, "what is known of alerts")

@@ -9,26 +9,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import json
-import os
 import re
 import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 
 from holdfast.config import Settings
 from holdfast.errors import AlreadyExists, HoldfastError, HostCannot, InvalidOption, StateFailed
 from holdfast.late_dataclass import dataclass
-from holdfast.model.bounded import FIRST_VERSION, read_object, typed, with_version, without_version
 from holdfast.model.volume import check_name
 from holdfast.policy.watching import only_one
 from holdfast.service.rights import need_root
-from holdfast.system.files.durable import replace_durably
-from holdfast.system.files.trusted import open_file, own_directory
+from holdfast.system.files.own_document import read_document, write_document
 
 MOST_TOKENS = 100
 """One for each program that asks, and some that have expired."""
@@ -124,16 +120,10 @@ def tokens_path(state_directory: Path) -> Path:
 def read_tokens(state_directory: Path) -> tuple[ApiToken, ...]:
     """In the order in which they were made. Raises StateFailed, Untrusted."""
     try:
-        try:
-            descriptor = open_file(tokens_path(state_directory), os.O_RDONLY)
-        except FileNotFoundError:
-            return ()
-        with open(descriptor, "rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-        values, _ = without_version(
-            read_object(text, _MOST_BYTES), "what is known of tokens", FIRST_VERSION
-        )
-        return typed(_Tokens, values).tokens
+        path = tokens_path(state_directory)
+        return read_document(path, _Tokens, _MOST_BYTES, "what is known of tokens").tokens
+    except FileNotFoundError:
+        return ()
     except (OSError, ValueError) as error:
         raise StateFailed(f"tokens cannot be read: {error}", _UNREADABLE_MEND) from error
 
@@ -225,9 +215,7 @@ def _changing(settings: Settings) -> Iterator[tuple[ApiToken, ...]]:
 def _write(settings: Settings, tokens: Sequence[ApiToken]) -> None:
     path = tokens_path(settings.state_directory)
     try:
-        own_directory(path.parent)
-        text = json.dumps(with_version(asdict(_Tokens(tuple(tokens))), FIRST_VERSION))
-        replace_durably(path, text)
+        write_document(path, _Tokens(tuple(tokens)))
     except OSError as error:
         raise StateFailed(f"{path}: {error.strerror}", "holdfast doctor") from error
 
