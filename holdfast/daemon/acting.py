@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 from holdfast.coordination.turn import at_work
+from holdfast.daemon.ended_jobs import has_ended
 from holdfast.jobs import Job
 from holdfast.jobs.ends import Finished
 from holdfast.late_dataclass import dataclass
@@ -112,7 +113,7 @@ class Acting:
 
     def _take_ends(self, standings: Mapping[str, PolicyStanding]) -> None:
         for name, begun in list(self._jobs.items()):
-            if not _has_ended(begun.job):
+            if not has_ended(begun.job):
                 continue
             del self._jobs[name]
             end = begun.job.end
@@ -131,16 +132,6 @@ class Acting:
         if self._said.get(name) != words:
             self._said[name] = words
             _log.info("%s: %s", name, words, extra={"volume": name})
-
-
-def _has_ended(job: Job[Receipt | None]) -> bool:
-    """Whether it has; reads what it says, so that it never waits for us."""
-    try:
-        while job.next_event(0.0) is not None:
-            pass
-    except TimeoutError:
-        return False
-    return True
 
 
 def _in_words(report: VolumeReport, seen: Sequence[Evidence]) -> str:

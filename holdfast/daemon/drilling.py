@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from holdfast.coordination.turn import at_work
+from holdfast.daemon.ended_jobs import has_ended
 from holdfast.jobs import Job
 from holdfast.jobs.ends import Finished
 from holdfast.model.evidence import Evidence
@@ -98,7 +99,7 @@ class Drilling:
         _log.info("%s: a drill is due, begun as process %d", name, job.pid, extra={"volume": name})
 
     def _take_end(self) -> None:
-        if self._running is None or not _has_ended(self._running[1]):
+        if self._running is None or not has_ended(self._running[1]):
             return
         (name, job), self._running = self._running, None
         end = job.end
@@ -111,13 +112,3 @@ class Drilling:
         mend = f"holdfast drill {name} says more; --every off ends it."
         self._failed[name] = Evidence(name, "drill", words, mend, source=SOURCE)
         _log.error("%s: %s", name, words, extra={"volume": name})
-
-
-def _has_ended(job: Job[Receipt]) -> bool:
-    """Whether it has; reads what it says, so that it never waits for us."""
-    try:
-        while job.next_event(0.0) is not None:
-            pass
-    except TimeoutError:
-        return False
-    return True

@@ -11,6 +11,7 @@ import time
 from collections.abc import Collection, Sequence
 
 from holdfast.coordination.turn import at_work
+from holdfast.daemon.ended_jobs import has_ended
 from holdfast.detection.trends import SOURCE, Trends
 from holdfast.jobs import Job
 from holdfast.jobs.ends import Finished
@@ -114,12 +115,7 @@ class Preempting:
 def _hear(name: str, volume: _Exchanging) -> None:
     """Whether its job has ended, and how."""
     job = volume.job
-    if job is None:
-        return
-    try:
-        while job.next_event(0.0) is not None:
-            pass
-    except TimeoutError:
+    if job is None or not has_ended(job):
         return
     volume.job = None
     if isinstance(job.end, Finished):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from holdfast.coordination.turn import at_work
 from holdfast.copies.records import BegunHookRecords, PointScheduleRecords
+from holdfast.daemon.ended_jobs import has_ended
 from holdfast.jobs import Job
 from holdfast.jobs.ends import Failed, Finished
 from holdfast.late_dataclass import dataclass
@@ -100,12 +101,7 @@ def _is_free(name: str, volume: _ScheduledVolume, busy: frozenset[str]) -> bool:
 def _hear(name: str, volume: _ScheduledVolume) -> None:
     """Whether its job has ended, and how."""
     job = volume.job
-    if job is None:
-        return
-    try:
-        while job.next_event(0.0) is not None:
-            pass
-    except TimeoutError:
+    if job is None or not has_ended(job):
         return
     end, about = job.end, {"volume": name}
     volume.job = None
