@@ -11,7 +11,7 @@ from holdfast.client import asking
 from holdfast.client.asking import Asked
 from holdfast.client.followed_job import FollowedJob
 from holdfast.client.hearing import Hearing
-from holdfast.client.reaching import library, reaching, way_by_network, way_by_socket
+from holdfast.client.reaching import library, reaching, way_to
 from holdfast.jobs.ends import End
 from holdfast.model.copy import CopyReport
 from holdfast.model.event import Event
@@ -66,12 +66,7 @@ class Client:
         Raises MissingTool, InvalidOption.
         """
         httpx = library()
-        by_network = url or token or authority is not None
-        self._way = (
-            way_by_network(url, token, authority, verify=verify)
-            if by_network
-            else way_by_socket(socket)
-        )
+        self._way = way_to(socket, url, token, authority, verify=verify)
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(**self._way.transport()), **self._way.options()
         )

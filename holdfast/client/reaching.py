@@ -76,6 +76,15 @@ class ClientWay:
         }
 
 
+def way_to(
+    socket: Path | None, url: str, token: str, authority: Path | None, *, verify: bool
+) -> ClientWay:
+    """As `Client` takes it. Raises InvalidOption."""
+    if url or token or authority is not None:
+        return way_by_network(url, token, authority, verify=verify)
+    return way_by_socket(socket)
+
+
 def way_by_socket(socket: Path | None) -> ClientWay:
     """That one, or the one of this host."""
     path = str(Settings().api_socket if socket is None else socket)
