@@ -127,10 +127,7 @@ class FileContainer(LocalPath):
         except FileNotFoundError:
             return
         except BlockingIOError:
-            raise InUse(
-                f"{self._path} is locked by another process",
-                "It is a leg of an attached volume: holdfast volume list.",
-            ) from None
+            raise self._locked() from None
         except OSError as error:
             raise self._failed("cannot be opened for writing", error) from error
         back_end.close()

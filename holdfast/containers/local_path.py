@@ -6,7 +6,7 @@ import os.path
 from pathlib import Path
 from typing import ClassVar
 
-from holdfast.errors import ContainerFailed, InvalidUrl
+from holdfast.errors import ContainerFailed, InUse, InvalidUrl
 from holdfast.model.container import ContainerUrl
 
 
@@ -45,6 +45,12 @@ class LocalPath:
         except OSError as error:
             raise self._failed("cannot be examined", error) from error
         return True
+
+    def _locked(self) -> InUse:
+        return InUse(
+            f"{self._path} is locked by another process",
+            "It is a leg of an attached volume: holdfast volume list.",
+        )
 
     def _failed(self, what: str, error: OSError) -> ContainerFailed:
         return ContainerFailed(

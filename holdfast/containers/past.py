@@ -22,7 +22,7 @@ from holdfast.containers.past_back_end import PastBackEnd
 from holdfast.containers.past_layout import PAGE_BYTES, PastHeader, decode_header, unit_of
 from holdfast.containers.protocol import Place, SharedRoom, Traits
 from holdfast.containers.trust import open_believed
-from holdfast.errors import HoldsData, InUse, InvalidUrl, TooSmall, Untrusted
+from holdfast.errors import HoldsData, InvalidUrl, TooSmall, Untrusted
 from holdfast.model.container import ContainerUrl
 from holdfast.system.boot import boot_id
 
@@ -87,10 +87,7 @@ class PastContainer(LocalPath):
         except FileNotFoundError:
             return
         except BlockingIOError:
-            raise InUse(
-                f"{self._path} is locked by another process",
-                "It is a leg of an attached volume: holdfast volume list.",
-            ) from None
+            raise self._locked() from None
         except OSError as error:
             raise self._failed("cannot be opened", error) from error
 
