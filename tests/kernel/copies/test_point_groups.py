@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -22,9 +22,8 @@ from holdfast.errors import (
 from holdfast.gate.outside.client import GateClient
 from holdfast.service import Holdfast, point_groups
 from tests.forked import in_fork
-from tests.kernel.gate.kept_volume import made
+from tests.kernel.gate.kept_volume import WritingThread, made
 from tests.resume.dying import dying
-from tests.waiting import wait_until
 
 NAMES = ("shop", "books")
 _PLACES = (
@@ -42,45 +41,29 @@ def _holdfast(settings: Settings) -> Iterator[Holdfast]:
         yield found
 
 
-class Transfers:
+class Transfers(WritingThread):
     """Somebody who makes a number durable in one volume, then in the other, then the next one."""
 
     def __init__(self, *mounts: Path) -> None:
-        self.count = 0
-        self.error: OSError | None = None
-        self._mounts = mounts
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        super().__init__()
+        self._files = [os.open(each / "number", os.O_RDWR | os.O_CREAT) for each in mounts]
 
-    def _run(self) -> None:
-        files = [os.open(each / "number", os.O_RDWR | os.O_CREAT) for each in self._mounts]
-        try:
-            while not self._ending.is_set():
-                for file in files:
-                    os.pwrite(file, b"%020d" % (self.count + 1), 0)
-                    os.fsync(file)
-                self.count += 1
-        except OSError as error:
-            self.error = error
-        finally:
-            for file in files:
-                os.close(file)
+    def write_next(self) -> None:
+        for file in self._files:
+            os.pwrite(file, b"%020d" % (self.written + 1), 0)
+            os.fsync(file)
 
-    def __enter__(self) -> Transfers:
-        self._thread.start()
+    def __enter__(self) -> Self:
+        super().__enter__()
         self.go_on()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-        assert self.error is None
-
-    def go_on(self, more: int = 5) -> None:
-        """Until it has done so many more."""
-        until = self.count + more
-        wait_until(lambda: self.count >= until or self.error is not None)
+    def __exit__(self, *of: object) -> None:
+        try:
+            super().__exit__(*of)
+        finally:
+            for file in self._files:
+                os.close(file)
 
 
 def test_one_moment_of_two_volumes(
